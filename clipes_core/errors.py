@@ -14,6 +14,7 @@ ClipesError
 │   └── BrokenArtifactError an artifact is missing, is broken or holds the wrong photos; clipes can rebuild it
 ├── TransientError          a temporary failure; a retry may succeed
 │   └── WorkerError         a worker process died, hung or ran out of memory
+│       └── NodeLostError   the machine of a worker was lost
 └── StageError              a stage or a run cannot continue; exit code 1
     ├── UpstreamError       a shard was skipped because an upstream shard failed
     ├── StoppedError        a shard was stopped before it was complete
@@ -133,6 +134,10 @@ class TransientError(ClipesError):
 
 class WorkerError(TransientError):
     """A worker process died, hung or ran out of memory."""
+
+
+class NodeLostError(WorkerError):
+    """The machine of a worker was lost. The first losses of a shard cost no attempt: clusters take machines away."""
 
 
 class StageError(ClipesError):

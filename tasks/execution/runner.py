@@ -95,6 +95,7 @@ class Runner(ABC):
 
         Raises:
             WorkerError: the worker died, ran out of memory or took longer than `execution.shard_timeout_s`.
+            NodeLostError: the machine of the worker was lost.
             StoppedError: the job was cancelled, or the runner is closed.
             Exception: whatever the stage raises.
         """

@@ -16,8 +16,9 @@ from clipes.tasks.plan.stage import JointStage, Stage
 from clipes.tasks.runs.failures import check_failure_rate
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.prepared_run import PreparedRun
-from clipes_core.errors import BrokenArtifactError, StageError, UpstreamError, WorkerError
+from clipes_core.errors import BrokenArtifactError, NodeLostError, StageError, UpstreamError, WorkerError
 
+MOST_LOST_NODES = 3  # per shard and attempt; the loss of a machine costs no attempt
 MAX_REPAIRS = 8  # damaged artifacts per shard: its own, and those that it reads or copies rows from
 
 logger = logging.getLogger(__name__)
@@ -54,8 +55,9 @@ class StageShards:
         """Reuse or make a shard's artifact.
 
         If a worker dies or takes too long, but has kept new rows in the parts of the shard, the next worker continues.
-        This ends, because each worker computes fewer rows than the one before. If a damaged artifact is found, it is
-        discarded and, if it belongs to an upstream stage, rebuilt. Then the shard is planned again.
+        This ends, because each worker computes fewer rows than the one before. If the machine of a worker is lost, the
+        next worker continues as well, up to MOST_LOST_NODES times. If a damaged artifact is found, it is discarded and,
+        if it belongs to an upstream stage, rebuilt. Then the shard is planned again.
 
         Raises:
             TransientError: the shard failed for a transient cause; another attempt may succeed.
@@ -65,7 +67,7 @@ class StageShards:
         """
         self._check_upstream(shard)
         died: WorkerError | None = None  # the error of the last worker, until it is known whether it has kept new rows
-        rows = repairs = 0
+        rows = repairs = losses = 0
         while True:
             try:
                 plan = self._current_plan(shard)
@@ -84,6 +86,11 @@ class StageShards:
                     raise
                 repairs += 1
                 self._repair(broken, shard)
+            except NodeLostError as lost:
+                if losses == MOST_LOST_NODES:
+                    raise WorkerError(f"{losses + 1} machines were lost while they made the shard") from lost
+                losses += 1
+                logger.warning("%s shard %d: %s; another worker makes the shard", self.stage.name, shard, lost)
             except WorkerError as error:
                 if error is died or not self.stage.kind.per_photo:
                     raise

@@ -14,6 +14,7 @@ from clipes.tasks.plan import shard_parts
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.runs.prepared_run import PreparedRun
+from clipes_core.config.run import RunConfig
 
 End = Literal["killed", "hangs", "out of memory"]
 
@@ -38,7 +39,7 @@ class Disturbed(Undisturbed):
     """Ends each attempt after a few rows. The rows are kept if the last one ends a part because of its size.
 
     Args:
-        end: what happens to the worker.
+        end: what happens to the worker. Before it hangs, it creates the file `<store>-hangs-<pid>`.
         rows: number of rows that each attempt computes.
         attempts_with_part: number of attempts that keep their rows; the following ones compute a row and end.
     """
@@ -59,13 +60,14 @@ class Disturbed(Undisturbed):
                     patch.setattr(shard_parts, "PART_BYTES", 0)
                 yield row
             if number == (self.count if keeps else 1):
-                self._end()
+                self._end(job)
 
-    def _end(self) -> None:
+    def _end(self, job: ShardJob) -> None:
         if self.end == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
         if self.end == "out of memory":
             raise MemoryError
+        Path(f"{job.store.uri}-hangs-{os.getpid()}").touch()
         time.sleep(300)
 
 
@@ -87,7 +89,9 @@ class Slow(Undisturbed):
             yield row
 
 
-def disturbed_run(store: str, image_ids: list[str], timeout_s: float, reuse: Reuse = REUSE_ALL) -> PreparedRun:
+def disturbed_run(
+    store: str, image_ids: list[str], timeout_s: float, reuse: Reuse = REUSE_ALL, config: RunConfig | None = None
+) -> PreparedRun:
     """Return a run of the stages of this module, with one shard.
 
     Args:
@@ -95,8 +99,10 @@ def disturbed_run(store: str, image_ids: list[str], timeout_s: float, reuse: Reu
         image_ids: ids of the photos.
         timeout_s: time limit of a shard [s].
         reuse: which rows of the store are reused.
+        config: config with the runner and what its workers need; None for the default values.
     """
-    settings = {"execution": {"shard_timeout_s": timeout_s}}
+    settings = {} if config is None else config.model_dump(mode="json")
+    settings["execution"] = {**settings.get("execution", {}), "shard_timeout_s": timeout_s}
     inputs = run_inputs(tuple(photo(image_id) for image_id in image_ids), settings=settings)
     run = plain_run(store, inputs, ("masks",))
     return PreparedRun(run.inputs, run.store, run.stages, run.rejects, run.until, reuse)

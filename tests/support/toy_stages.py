@@ -31,13 +31,4 @@ class Hangs(Texts):
         yield from ()
 
 
-class HangsInEachProcess(Texts):
-    """Writes the id of its process to the file `<store>-hangs-<pid>`, and then sleeps for five minutes."""
-
-    def rows(self, job):
-        Path(f"{job.store.uri}-hangs-{os.getpid()}").touch()
-        time.sleep(300)
-        yield from ()
-
-
-FAILING, RECORDS_PROCESS, HANGS, HANGS_IN_EACH = Failing(), RecordsProcess(), Hangs(), HangsInEachProcess()
+FAILING, RECORDS_PROCESS, HANGS = Failing(), RecordsProcess(), Hangs()

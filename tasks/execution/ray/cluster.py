@@ -12,7 +12,6 @@ from ray.exceptions import RayError
 
 from clipes.tasks.execution.joint_work import joint_work
 from clipes.tasks.execution.ray.actor import make_prepared_shard
-from clipes.tasks.execution.ray.errors import NodeLostError
 from clipes.tasks.execution.ray.hosts import Hosts
 from clipes.tasks.execution.ray.nodes import WorkerRequest, connected, worker_requests
 from clipes.tasks.execution.ray.pool import RayPool
@@ -24,9 +23,8 @@ from clipes.tasks.plan.jobs import ShardJob, ShardRecord
 from clipes.tasks.plan.stage import JointStage, Workers
 from clipes.tasks.storage.filesystem import first_line
 from clipes_core.config.run import RunConfig
-from clipes_core.errors import ClipesError, ConfigError, WorkerError
+from clipes_core.errors import ClipesError, ConfigError
 
-MOST_LOST_NODES = 3  # per shard; the loss of a machine costs no attempt
 GRACE_SECONDS = 30.0  # that a run waits for the other workers once the first has answered
 WATCH_SECONDS = 5.0  # between two looks for machines that have joined
 LEAVE_SECONDS = 10.0  # that a run which ends waits for this look; it hangs if the head node of the cluster is gone
@@ -57,18 +55,7 @@ class ClusterWorkers:
         self._training = TrainingPool(pools["gpu"], other, settings.training_nodes, settings.wait_s)
 
     def run(self, job: ShardJob, workers: Workers) -> ShardRecord:
-        """Make a shard; see `Runner.run`. If the machine of the worker is lost, let another worker make the shard."""
-        for _ in range(MOST_LOST_NODES):
-            try:
-                return self._attempt(job, workers)
-            except NodeLostError as exc:
-                logger.warning("%s shard %d: %s; another worker makes the shard", job.stage.name, job.plan.shard, exc)
-        try:
-            return self._attempt(job, workers)
-        except NodeLostError as exc:
-            raise WorkerError(f"{MOST_LOST_NODES + 1} machines were lost while they made the shard") from exc
-
-    def _attempt(self, job: ShardJob, workers: Workers) -> ShardRecord:
+        """Make a shard; see `Runner.run`."""
         timeout_s = self._config.execution.shard_timeout_s
         if isinstance(job.stage, JointStage):
             with joint_work(job, self._training, timeout_s) as shared, self._training.joint_worker(rank=0) as start:

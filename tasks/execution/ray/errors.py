@@ -17,14 +17,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from clipes.tasks.execution.ray.nodes import is_alive
 from clipes.tasks.storage.filesystem import first_line
-from clipes_core.errors import StageError, StoppedError, WorkerError
+from clipes_core.errors import NodeLostError, StageError, StoppedError, WorkerError
 
 POLL_SECONDS = 0.5
 MOST_SIGNS = 60  # that a machine is asked for while the processes that would give them die
-
-
-class NodeLostError(WorkerError):
-    """The machine of a worker was lost. This costs no attempt, because machines of a cluster may be taken away."""
 
 
 @contextmanager

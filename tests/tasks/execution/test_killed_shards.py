@@ -17,7 +17,7 @@ from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes.tasks.plan.caching import Reuse
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.stages.registry import STAGES
-from clipes_core.errors import WorkerError
+from clipes_core.errors import NodeLostError, WorkerError
 
 PHOTOS = ["a", "bb", "ccc", "dddd", "eeeee"]
 TIMEOUT_S = 3600.0  # no part is written because of its age
@@ -190,6 +190,36 @@ def test_a_shard_that_another_run_finishes_meanwhile_is_reused(one, store):
     assert (record.cached, len(plans)) == (True, 3)  # the last one, because the store has an artifact by then
     assert computed(store) == PHOTOS
     assert parts(store) == []
+
+
+class OnLostNodes(PoolRunner):
+    """A runner all of whose workers die because their machines are lost."""
+
+    def run(self, job):
+        try:
+            return super().run(job)
+        except WorkerError as error:
+            raise NodeLostError("the machine second of its worker was lost") from error
+
+
+def made_on_lost_nodes(pool, stage, run):
+    return StageShards(run, Ledger(run.photos, 1), stage, OnLostNodes(pool, run.config), {}).make(0)
+
+
+def test_lost_machines_cost_no_attempt_and_no_kept_row(one, store, caplog):
+    run = disturbed_run(store, PHOTOS, TIMEOUT_S)
+    record = made_on_lost_nodes(one, Disturbed("killed"), run)
+    assert computed(store) == PHOTOS
+    assert (record.copied, record.computed) == (4, 1)
+    line = "masks shard 0: the machine second of its worker was lost; another worker makes the shard"
+    assert caplog.messages == [line] * 2
+
+
+def test_the_fourth_lost_machine_fails_the_attempt(one, store):
+    run = disturbed_run(store, PHOTOS, TIMEOUT_S)
+    with pytest.raises(WorkerError, match=r"^4 machines were lost while they made the shard$"):
+        made_on_lost_nodes(one, Disturbed("killed", attempts_with_part=0), run)
+    assert computed(store) == ["a"] * 4  # a loss costs no attempt, although no row was kept
 
 
 @pytest.mark.slow

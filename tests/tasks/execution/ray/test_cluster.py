@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import ray
+from support.disturbed_stages import Disturbed, computed, disturbed_run
 from support.process_watch import all_end_within
 from support.ray_clusters import PYTHONPATH, add_node, freeze, node_of, ray_cluster
 from support.ray_runs import (
@@ -20,12 +21,11 @@ from support.ray_runs import (
     wait_for_artifact,
     worker_processes,
 )
-from support.small_runs import planned
-from support.toy_stages import HANGS_IN_EACH
 
 from clipes.tasks.execution.runner import runner_for
+from clipes.tasks.execution.stage_shards import StageShards
 from clipes.tasks.machine.devices import clip_precision
-from clipes.tasks.plan.jobs import shard_job
+from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.preparation import list_photos, prepare_run
 from clipes_core.errors import ConfigError, WorkerError
 
@@ -117,17 +117,19 @@ def test_a_run_uses_nodes_that_join(run_on, expected):
     assert "second" in workers_of(ledger, "cams") | workers_of(ledger, "masks")
 
 
-def test_the_fourth_lost_node_fails_the_attempt(run_on):
-    run = run_on(gpu_workers=1, cpu_workers=1)
-    plan = planned(run, run.own_stages()[0], 0, {})
-    job = shard_job(HANGS_IN_EACH, plan, run.store, run.inputs, 0)
+def test_the_rows_kept_before_a_node_is_lost_are_reused_and_the_fourth_loss_fails_the_attempt(photos, tmp_path):
+    """On each node, a worker keeps two rows and hangs."""
+    store, image_ids = str(tmp_path / "store"), [str(number) for number in range(10)]
+    config = photos.config(store=store, execution={"runner": RAY, "gpu_workers": 1, "cpu_workers": 1})
+    run = disturbed_run(store, image_ids, 3600, config=config)
     nodes = [{"num_cpus": 1, "node_name": f"node{number}"} for number in range(4)]
     with (
         ray_cluster(*nodes, num_cpus=0) as cluster,
         ThreadPoolExecutor(1) as thread,
         runner_for(run.config) as runner,
     ):
-        running = thread.submit(runner.run, job)
+        shards = StageShards(run, Ledger(run.photos, 1), Disturbed("hangs"), runner, {})
+        running = thread.submit(shards.make, 0)
         for _ in nodes:
             while not (started := list(Path(run.store.uri).parent.glob("store-hangs-*"))):
                 assert not running.done(), running.exception()
@@ -137,6 +139,7 @@ def test_the_fourth_lost_node_fails_the_attempt(run_on):
             cluster.remove_node(node_of(int(file.name.rpartition("-")[2]), cluster.worker_nodes), False)
         with pytest.raises(WorkerError, match=r"^4 machines were lost while they made the shard$"):
             running.result()
+    assert computed(store) == image_ids[:8]
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import pytest
 from ray.exceptions import OutOfMemoryError, RayActorError
 
-from clipes.tasks.execution.ray.errors import NodeLostError, translate_ray_errors
-from clipes_core.errors import StoppedError, WorkerError
+from clipes.tasks.execution.ray.errors import translate_ray_errors
+from clipes_core.errors import NodeLostError, StoppedError, WorkerError
 
 
 def test_low_memory_is_reported_without_asking_whether_the_machine_lives():
