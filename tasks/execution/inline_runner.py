@@ -10,7 +10,6 @@ from clipes.tasks.machine.devices import cpu_slots, gpu_slots
 from clipes.tasks.machine.row_counters import Counters
 from clipes.tasks.machine.worker_state import act_as_worker
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord
-from clipes.tasks.plan.stage import JointStage
 from clipes.tasks.stages.registry import STAGES
 from clipes_core.config.run import RunConfig
 from clipes_core.errors import StoppedError, WorkerError
@@ -36,12 +35,12 @@ class InlineRunner(Runner):
         with self._one_at_a_time, act_as_worker(slot, self._rows):
             if self._cancelled:
                 raise StoppedError("stopped before it was done")
-            if isinstance(job.stage, JointStage):  # a resumed training counts its earlier steps again
-                self._counters.reset(job.stage.name)
             try:
                 return make_shard(job)
             except MemoryError as exc:
                 raise WorkerError("the process ran out of memory") from exc
+            finally:
+                self._rows.clear()
 
     @override
     def rows(self, stage: str) -> int:

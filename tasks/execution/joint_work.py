@@ -23,10 +23,7 @@ class StepCounts(Protocol):
     """Counts of the steps of joint stages."""
 
     def count(self, stage: str) -> int:
-        """Return how many steps of a stage were counted."""
-
-    def reset(self, stage: str) -> None:
-        """Reset a stage's count to zero; called only while no worker counts steps of this stage."""
+        """Return how many steps of a stage the running calls have counted."""
 
 
 class Result(Protocol):
@@ -78,7 +75,6 @@ def joint_work(job: ShardJob, pool: JointPool, timeout_s: float) -> Iterator[Sha
     """
     assert isinstance(job.stage, JointStage)
     processes = job.stage.processes(job, pool.devices)
-    pool.counters.reset(job.stage.name)
     with pool.gathered(processes) as rendezvous_url:
         shared = job.for_processes(processes, rendezvous_url)
         with _assisted(shared, pool, timeout_s):

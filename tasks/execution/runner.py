@@ -102,7 +102,11 @@ class Runner(ABC):
 
     @abstractmethod
     def rows(self, stage: str) -> int:
-        """Return how many rows of a stage, or steps of a joint stage, this runner has computed so far."""
+        """Return how many rows of a stage, or steps of a joint stage, the running jobs have computed so far.
+
+        The rows of a job that has ended do not count: those of a finished shard are in its record, and those of a
+        failed attempt are lost or will be copied.
+        """
 
     @abstractmethod
     def cancel(self) -> None:

@@ -221,6 +221,15 @@ def group_label(group: tuple[int, ...], count: int) -> str:
     return "-".join(f"{shard:0{digits}d}" for shard in dict.fromkeys((group[0], group[-1]))) + f"/{count:0{digits}d}"
 
 
+def rows_done(ledger: Ledger, runner: Runner, stage: str) -> Done:
+    """Return how many rows of a stage are done: those of finished shards, and those that running jobs have computed.
+
+    A row counts once, even if a worker has died and the row is copied or computed again.
+    """
+    computed, reused = ledger.finished_rows(stage)
+    return Done(computed + runner.rows(stage), reused)
+
+
 @contextmanager
 def scheduler_for(run: PreparedRun, ledger: Ledger, runner: Runner) -> Iterator[Scheduler]:
     """Yield a scheduler for a runner that has been entered, and show the progress while the block runs.
@@ -231,7 +240,7 @@ def scheduler_for(run: PreparedRun, ledger: Ledger, runner: Runner) -> Iterator[
     totals = {stage.name: stage.kind.total(stage, run.inputs) for stage in run.own_stages()}
 
     def done(stage: str) -> Done:
-        return Done(runner.rows(stage), ledger.reused_rows(stage))
+        return rows_done(ledger, runner, stage)
 
     with ExitStack() as stack:
         stack.enter_context(show_stage_tables_in_ui(run.config.name, ledger))  # shown last, when the counts are final

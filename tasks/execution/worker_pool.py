@@ -3,7 +3,7 @@
 import queue
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
@@ -114,6 +114,7 @@ class WorkerPool:
             raise WorkerError("its worker process ran out of memory") from exc
         finally:
             self._running.difference_update(futures)
+            self._slots[place][1].clear()
             self._idle.put(place)
 
     @contextmanager
@@ -164,7 +165,7 @@ class WorkerPool:
                 self._pools[place] = self._new_pool(*self._slots[place])
             return self._pools[place]
 
-    def _end(self, places: Iterable[int]) -> None:
+    def _end(self, places: Collection[int]) -> None:
         """End the processes of some slots. Only one thread at a time calls pebble's `join`.
 
         After Ctrl-C during a training, the training's thread and the main thread end the same processes. If both
@@ -177,6 +178,8 @@ class WorkerPool:
         with self._joining:
             for pool in pools:
                 pool.join()
+        for place in places:  # a process that was stopped may have counted rows after the end of its call
+            self._slots[place][1].clear()
 
     def _new_pool(self, slot: WorkerSlot, counters: SlotCounters) -> ProcessPool:
         initargs = (slot, counters, log_level())

@@ -1,4 +1,4 @@
-"""Counters of the rows that workers have computed, shared between the workers and the process that started them."""
+"""Counters of the rows that running calls have computed, shared between workers and the process that started them."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,11 @@ from clipes.tasks.machine.processes import SPAWN_CONTEXT
 
 
 class Counters:
-    """For each stage, the number of rows that the workers of this run have computed.
+    """For each stage, the number of rows that the calls which run now have computed so far.
 
     A slot holds one worker process at a time. If this process dies, a new process takes over the slot. Each slot has
-    its own counters, and the count of a stage is the sum over all slots.
+    its own counters, and the count of a stage is the sum over all slots. The rows of a call that has ended do not count
+    here: those of a finished shard are in its record, and those of a failed attempt are computed again or copied.
     """
 
     def __init__(self, stages: Sequence[str]) -> None:
@@ -22,20 +23,16 @@ class Counters:
         return self._slots[-1]
 
     def count(self, stage: str) -> int:
-        """Return how many rows of a stage all workers together have computed so far."""
+        """Return how many rows of a stage the running calls of all workers together have computed so far."""
         return sum(slot.count(stage) for slot in self._slots)
-
-    def reset(self, stage: str) -> None:
-        """Reset a stage's count to zero. Call only while no worker is computing the stage."""
-        for slot in self._slots:
-            slot.reset(stage)
 
 
 class SlotCounters:
-    """For each stage, the number of rows that the successive worker processes of one slot have computed.
+    """For each stage, the number of rows that the running call in one slot has computed so far.
 
-    The counts are in shared memory without a lock. No lock is needed, because only one process at a time writes the
-    counts. A lock would do harm: a worker that is killed while it holds the lock would block the other processes.
+    The counts are in shared memory without a lock. No lock is needed, because the worker process writes the counts
+    during a call, and the process that has started it sets them to zero after the call. A lock would do harm: a worker
+    that is killed while it holds the lock would block the other processes.
     """
 
     def __init__(self, stages: Sequence[str]) -> None:
@@ -45,10 +42,11 @@ class SlotCounters:
         """Add rows to the count of a stage."""
         self._rows[stage].value += rows
 
-    def reset(self, stage: str) -> None:
-        """Reset a stage's count to zero. Call only while no worker is computing the stage."""
-        self._rows[stage].value = 0
+    def clear(self) -> None:
+        """Set all counts to zero. Call only after the worker's call has ended."""
+        for rows in self._rows.values():
+            rows.value = 0
 
     def count(self, stage: str) -> int:
-        """Return how many rows of a stage the workers of this slot have computed so far."""
+        """Return how many rows of a stage the running call has computed so far."""
         return self._rows[stage].value

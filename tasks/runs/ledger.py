@@ -54,7 +54,7 @@ class Ledger:
         self._failures: dict[tuple[str, int], Exception] = {}
         self._counts: dict[str, Callable[[], int]] = {}
         self._times = _StageTimes()
-        self._permanent, self._reused = Counter[str](), Counter[str]()
+        self._permanent, self._computed, self._reused = Counter[str](), Counter[str](), Counter[str]()
 
     def planned(self, stage: str, shard: int) -> None:
         """Record that a shard is part of the run."""
@@ -160,10 +160,14 @@ class Ledger:
         with self._lock:
             return (stage, shard) in self._records and (stage, shard) not in self._failures
 
-    def reused_rows(self, stage: str) -> int:
-        """Return how many rows of a stage were reused: the rows of cached shards, and the copied rows."""
+    def finished_rows(self, stage: str) -> tuple[int, int]:
+        """Return how many rows of the finished shards of a stage were computed, and how many were reused.
+
+        The reused rows are those of cached shards and the copied rows. Rows that failed for a transient cause do not
+        count, because the next attempt computes them again.
+        """
         with self._lock:
-            return self._reused[stage]
+            return self._computed[stage], self._reused[stage]
 
     def statuses(self) -> list[ShardStatus]:
         """Return the state of every shard, in the order of the stages."""
@@ -177,7 +181,9 @@ class Ledger:
 
     def _count(self, record: ShardRecord | None, sign: int) -> None:
         if record is not None:
-            self._permanent[record.stage] += sign * sum(not reject.kind.transient for reject in record.rejects)
+            permanent = sum(not reject.kind.transient for reject in record.rejects)
+            self._permanent[record.stage] += sign * permanent
+            self._computed[record.stage] += sign * (record.computed + permanent - len(record.rejects))
             self._reused[record.stage] += sign * (record.images if record.cached else record.copied)
 
 

@@ -13,6 +13,7 @@ from rich.table import Column
 
 from clipes.tasks.machine.background import in_background
 from clipes.tasks.machine.terminal import TerminalConsole
+from clipes.tasks.plan.stage import JointStage
 from clipes.tasks.stages.registry import STAGES
 
 REFRESH_SECONDS = 0.5
@@ -25,8 +26,9 @@ class Done:
     """The number of finished rows of a stage.
 
     Attributes:
-        computed: number of rows computed by this run. In a training, iterations count as rows. If the training has
-            resumed from a checkpoint, the iterations before the checkpoint count too.
+        computed: number of rows computed by this run. It falls if a worker dies before its shard is finished. In a
+            training, iterations count as rows. If the training has resumed from a checkpoint, the iterations before the
+            checkpoint count too.
         reused: number of cached or copied rows.
     """
 
@@ -54,12 +56,13 @@ class StageProgress:
     def __init__(self, stage: str, total: int, now: float) -> None:
         unit = STAGES[stage].kind.unit
         self._total, self._rows = total, f" {unit}" if unit else ""
+        self._restarts = isinstance(STAGES[stage], JointStage)  # all other stages continue with their other shards
         self.count, self._computed, self._now = 0, 0, now
         self._start = self._first = (now, 0)
 
     def update(self, done: Done, now: float) -> None:
         """Record the number of finished rows at the time `now` [s]."""
-        if done.computed == 0 or done.computed < self._computed:  # no rows yet, or the training has restarted
+        if done.computed == 0 or (self._restarts and done.computed < self._computed):
             self._start = self._first = (now, 0)
         elif self._first[1] == 0:
             self._first = (now, done.computed)
@@ -74,7 +77,7 @@ class StageProgress:
 
     def _to_go(self) -> str:
         since, before = self._first
-        if before == 0 or self._computed == before or self.count == self._total:
+        if before == 0 or self._computed <= before or self.count == self._total:
             return ""
         seconds = (self._total - self.count) * (self._now - since) / (self._computed - before)
         return f", about {_roughly(seconds)} to go"

@@ -13,10 +13,12 @@ def worker_name(seconds=0.0):
     return current_worker().name
 
 
-def count(stage, rows):
-    """Count rows as a stage does."""
+def count(stage, rows, end=None):
+    """Count rows as a stage does, and then wait until the file `end` exists, if one is given."""
     for _ in range(rows):
         current_worker().counters.add(stage)
+    while not (end is None or end.exists()):
+        time.sleep(0.01)
 
 
 def sigint_is_blocked():

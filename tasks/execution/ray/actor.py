@@ -5,6 +5,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class ShardWorker:
 
     def __init__(self, slot: WorkerSlot, log_level: int) -> None:
         self._slot, self._log_level = slot, log_level
-        self._counters, self._records = SlotCounters(tuple(STAGES)), Records()
+        self._counters, self._records, self._numbers = SlotCounters(tuple(STAGES)), Records(), count()
         logging.getLogger(LOGGER).addHandler(self._records)
 
     def place(self) -> str:
@@ -51,8 +52,12 @@ class ShardWorker:
         return facts
 
     def call(self, function: Callable[..., Any], *args: Any) -> tuple[Any, Report]:
-        """Call a function, and return its result with a report."""
-        return function(*args), self._report()
+        """Call a function, and return its result with a report that follows the call."""
+        try:
+            result = function(*args)
+        finally:
+            self._counters.clear()
+        return result, self._report()
 
     @ray.method(concurrency_group="reports")
     def report(self) -> Report:
@@ -60,7 +65,9 @@ class ShardWorker:
         return self._report()
 
     def _report(self) -> Report:
-        return Report({stage: rows for stage in STAGES if (rows := self._counters.count(stage))}, self._records.take())
+        number = next(self._numbers)  # before the rows are counted, so that a later report is never older
+        rows = {stage: rows for stage in STAGES if (rows := self._counters.count(stage))}
+        return Report(number, rows, self._records.take())
 
 
 def rendezvous_url() -> str:

@@ -156,6 +156,7 @@ class RayPool(FilledSlots):
             raise
         finally:
             self._give_back(slot, name, failed)
+            self.counters.end_call(name)
 
     def stop_calls(self) -> None:
         """End the busy workers. Threads that wait for their results get a StoppedError."""

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections import defaultdict, deque
+from collections import deque
 from dataclasses import dataclass
 
 from typing_extensions import override
@@ -15,10 +15,12 @@ class Report:
     """What a worker has done so far.
 
     Attributes:
-        rows: stage -> number of computed rows.
+        number: number of the report; a newer report of the same worker has a higher number.
+        rows: stage -> number of rows that the running call has computed.
         log: level, logger and text of each log record since the last report.
     """
 
+    number: int
     rows: dict[str, int]
     log: tuple[tuple[int, str, str], ...]
 
@@ -46,11 +48,11 @@ class Records(logging.Handler):
 
 
 class RowCounts:
-    """For each stage, the number of rows that all workers have computed, including those that have ended."""
+    """For each stage, the number of rows that the calls which run now have computed so far; see `Counters`."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._rows: dict[str, dict[str, int]] = defaultdict(dict)  # stage -> worker -> rows
+        self._newest: dict[str, tuple[int, dict[str, int]]] = {}  # worker -> number and rows of its newest report
 
     def add(self, worker: str, node: str, report: Report) -> None:
         """Record a report, and log what the worker has logged.
@@ -61,17 +63,19 @@ class RowCounts:
             report: its newest or an older report; reports may arrive out of order.
         """
         with self._lock:
-            for stage, rows in report.rows.items():
-                self._rows[stage][worker] = max(rows, self._rows[stage].get(worker, 0))
+            number, _ = self._newest.get(worker, (-1, {}))
+            if report.number > number:
+                self._newest[worker] = (report.number, report.rows)
         for level, name, text in report.log:
             logging.getLogger(name).log(level, "%s: %s", node, text)
 
-    def count(self, stage: str) -> int:
-        """Return how many rows of a stage all workers together have computed so far."""
+    def end_call(self, worker: str) -> None:
+        """Forget the rows of a worker whose call has ended, or that has died."""
         with self._lock:
-            return sum(self._rows[stage].values())
+            number, _ = self._newest.get(worker, (-1, {}))
+            self._newest[worker] = (number, {})
 
-    def reset(self, stage: str) -> None:
-        """Reset a stage's count to zero. Call only while no worker that exists can report rows of the stage."""
+    def count(self, stage: str) -> int:
+        """Return how many rows of a stage the running calls of all workers together have computed so far."""
         with self._lock:
-            self._rows[stage].clear()
+            return sum(rows.get(stage, 0) for _, rows in self._newest.values())

@@ -244,9 +244,11 @@ class SlotKeeper:
                     else:
                         slot.end()
                     self._changed.notify_all()
-        elif reference == slot.report:
-            self._counters.add(slot.name, slot.node, answer)
-            slot.report = None
+        else:
+            with self._changed:
+                if reference == slot.report:
+                    self._counters.add(slot.name, slot.node, answer)
+                    slot.report = None
 
     def _lose(self, slot: Slot, reference: Any, error: RayError) -> None:
         """Replace the actor of a slot that died. If the actor was busy, the thread that waits for it does this."""

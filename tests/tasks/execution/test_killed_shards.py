@@ -1,8 +1,11 @@
 """Shards whose workers are killed, hang or run out of memory: the next worker computes only the rows that are left."""
 
 import logging
+import os
 import re
+import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,12 +14,14 @@ from support.disturbed_stages import Disturbed, Slow, Undisturbed, computed, dis
 from support.pool_calls import worker_pool
 from support.small_runs import PoolRunner
 
+from clipes.tasks.execution.scheduler import rows_done
 from clipes.tasks.execution.stage_shards import StageShards
 from clipes.tasks.machine.row_counters import Counters
 from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes.tasks.plan.caching import Reuse
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.stages.registry import STAGES
+from clipes.tasks.ui.terminal_progress import Done
 from clipes_core.errors import NodeLostError, WorkerError
 
 PHOTOS = ["a", "bb", "ccc", "dddd", "eeeee"]
@@ -90,6 +95,24 @@ def test_each_worker_computes_only_the_rows_that_are_left(one, store, tmp_path, 
     messages = [f"masks shard 0: {reason}; it kept 2 rows, {left} are left" for left in (3, 1)]
     assert len(caplog.messages) == 2
     assert all(re.fullmatch(*pair) for pair in zip(messages, caplog.messages, strict=True)), caplog.messages
+
+
+def test_the_progress_counts_the_rows_of_a_killed_worker_once(one, store):
+    run = disturbed_run(store, PHOTOS, TIMEOUT_S)
+    shards, runner = shards_of(one, Disturbed("hangs"), run), PoolRunner(one, run.config)
+    with ThreadPoolExecutor(1) as threads:
+        making = threads.submit(shards.make, 0)
+        for _ in range(2):
+            while not (hanging := list(Path(store).parent.glob("store-hangs-*"))):
+                assert not making.done(), making.exception()
+                time.sleep(0.01)
+            assert rows_done(shards.ledger, runner, "masks") == Done(2)
+            (file,) = hanging
+            file.unlink()
+            os.kill(int(file.name.rpartition("-")[2]), signal.SIGKILL)
+        shards.ledger.finished(making.result(), 1)
+    assert rows_done(shards.ledger, runner, "masks") == Done(1, 4)
+    assert computed(store) == PHOTOS
 
 
 def test_an_attempt_that_keeps_no_row_fails(one, store):

@@ -12,12 +12,14 @@ from support.toy_stages import FAILING, HANGS, RECORDS_PROCESS
 
 from clipes.tasks.execution.local_runner import LocalRunner
 from clipes.tasks.execution.runner import RUNNERS, runner_for
+from clipes.tasks.execution.scheduler import rows_done
 from clipes.tasks.machine.devices import gpu_slots
 from clipes.tasks.machine.interruption import interruption_first
 from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes.tasks.plan.jobs import shard_job
 from clipes.tasks.stages.cams import CAMS
 from clipes.tasks.stages.masks import MASKS
+from clipes.tasks.ui.terminal_progress import Done
 from clipes_core.errors import ConfigError, StageError
 
 WORKERS = {"gpu_workers": 1, "cpu_workers": 1}
@@ -63,8 +65,8 @@ def test_all_runners_make_the_same_rows_and_count_them(prepared, tmp_path, clust
         run = prepared(kind, store=str(tmp_path / kind))
         with runner_for(run.config) as runner:
             ledger = make_all_shards_with(runner, run)
-            counted = {stage: runner.rows(stage) for stage in run.stages}
-        assert counted == {"texts": 45, "cams": 2, "masks": 2}
+            done = {stage: rows_done(ledger, runner, stage) for stage in run.stages}
+        assert done == {"texts": Done(45), "cams": Done(2), "masks": Done(2)}
         uris = [record.uri for stage in ("cams", "masks") for record in ledger.records(stage)]
         made[kind] = [row for uri in sorted(uris, key=os.path.basename) for row in run.store.read_rows(uri)]
 
@@ -77,15 +79,15 @@ def test_every_runner_trains(prepared, kind):
     run = prepared(kind, "segmenter", train=train)
 
     with runner_for(run.config) as runner:
-        (record,) = make_all_shards_with(runner, run).records("segmenter")
-        counted = runner.rows("segmenter")
+        ledger = make_all_shards_with(runner, run)
+        (record,) = ledger.records("segmenter")
+        done = rows_done(ledger, runner, "segmenter")
         run.store.discard(record.uri)
-        make_all_shards_with(runner, run)
-        counted_again = runner.rows("segmenter")
+        done_again = rows_done(make_all_shards_with(runner, run), runner, "segmenter")
 
     assert (record.images, record.computed) == (3, 3)
     assert run.store.read(record.uri).num_rows >= 1
-    assert (counted, counted_again) == (3, 3)  # iterations of this training, not of all attempts together
+    assert (done, done_again) == (Done(3), Done(3))  # iterations of this training, not of all attempts together
 
 
 def test_an_error_of_a_stage_arrives_unchanged(prepared, kind):

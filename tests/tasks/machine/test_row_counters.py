@@ -14,15 +14,16 @@ def test_rows_are_counted_per_stage_and_summed_over_worker_slots():
     assert (counters.count("cams"), counters.count("masks")) == (5, 2)
 
 
-def test_a_reset_sets_a_stage_to_zero_in_all_worker_slots():
+def test_the_rows_of_a_call_that_has_ended_do_not_count():
     counters = Counters(("cams", "masks"))
-    for slot in (counters.of_slot(), counters.of_slot()):
+    ended, running = counters.of_slot(), counters.of_slot()
+    for slot in (ended, running):
         slot.add("cams", 3)
         slot.add("masks")
 
-    counters.reset("cams")
+    ended.clear()
 
-    assert (counters.count("cams"), counters.count("masks")) == (0, 2)
+    assert (counters.count("cams"), counters.count("masks")) == (3, 1)
 
 
 def test_counts_of_another_process_are_visible():

@@ -130,8 +130,17 @@ def test_a_shard_that_was_computed_twice_counts_once():
         finished(ledger, record(rejects=[reject("a")]), attempt)
     check_failure_rate(ledger, "cams")
     assert [each.image_id for each in ledger.rejects()] == ["a"]
-    finished(ledger, record(cached=True), 3)
-    assert ledger.reused_rows("cams") == 10
+    assert ledger.finished_rows("cams") == (10, 0)
+    finished(ledger, record(cached=True, computed=0), 3)
+    assert ledger.finished_rows("cams") == (0, 10)
+
+
+def test_rows_that_the_next_attempt_computes_again_are_not_finished():
+    ledger = Ledger(10, 1)
+    finished(ledger, record(rejects=[reject("a"), reject("b", ErrorKind.NETWORK)]))
+    assert ledger.finished_rows("cams") == (9, 0)
+    finished(ledger, record(copied=9, computed=1, rejects=[reject("a")]), 2)
+    assert ledger.finished_rows("cams") == (1, 9)
 
 
 def test_records_and_rejects_can_be_filtered_by_stage():
@@ -147,15 +156,15 @@ def test_records_and_rejects_can_be_filtered_by_stage():
     assert ledger.record("masks", 0).uri == "/store/masks-0.parquet"
 
 
-def test_reused_rows_are_those_of_cached_shards_and_copied_rows():
+def test_finished_rows_are_computed_ones_and_those_of_cached_shards_and_copied_ones():
     ledger = Ledger(30, 1)
     finished(ledger, record(0, cached=True, computed=0))
     finished(ledger, record(1, images=8, copied=5, computed=3))
     finished(ledger, record(0, "masks", copied=1, computed=9))
 
-    assert ledger.reused_rows("cams") == 15
-    assert ledger.reused_rows("masks") == 1
-    assert ledger.reused_rows("mask_scores") == 0
+    assert ledger.finished_rows("cams") == (3, 15)
+    assert ledger.finished_rows("masks") == (9, 1)
+    assert ledger.finished_rows("mask_scores") == (0, 0)
 
 
 def test_wall_time_is_from_the_first_start_to_the_last_end():

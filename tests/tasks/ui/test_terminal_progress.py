@@ -119,6 +119,13 @@ def test_only_rows_computed_in_this_run_count_for_the_speed():
     assert updated(masks, (430, Done(320, 280))) == "600 of 600 after 320 s"
 
 
+def test_rows_that_a_worker_loses_do_not_restart_the_time():
+    masks = StageProgress("masks", 600, 0.0)
+    updated(masks, (0, Done(0)), (10, Done(100)), (20, Done(200)))
+    assert updated(masks, (30, Done(100))) == "100 of 600 after 30 s"
+    assert updated(masks, (50, Done(200))) == "200 of 600 after 50 s, about 3 min to go"
+
+
 def test_iterations_before_the_checkpoint_do_not_count_for_the_speed():
     training = StageProgress("segmenter", 40_000, 0.0)
     assert updated(training, (50, Done(0)), (60, Done(30_000))) == "30000 of 40000 iterations after 10 s"

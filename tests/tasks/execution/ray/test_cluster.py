@@ -23,6 +23,7 @@ from support.ray_runs import (
 )
 
 from clipes.tasks.execution.runner import runner_for
+from clipes.tasks.execution.scheduler import rows_done
 from clipes.tasks.execution.stage_shards import StageShards
 from clipes.tasks.machine.devices import clip_precision
 from clipes.tasks.runs.ledger import Ledger
@@ -56,12 +57,11 @@ def test_two_nodes_make_the_artifacts_of_the_local_runner_and_a_killed_worker_is
             for process in processes[:2]:
                 process.kill()
             ledger = making.result()
-            counted = {stage: runner.rows(stage) for stage in ("cams", "masks")}
+            done = {stage: rows_done(ledger, runner, stage) for stage in ("cams", "masks")}
             processes += worker_processes()
         assert all_end_within(10, processes)
     assert artifacts_of(run, ledger) == expected
-    assert counted["masks"] >= PHOTOS
-    assert counted["cams"] >= PHOTOS
+    assert all(rows.computed + rows.reused == PHOTOS for rows in done.values()), done
     assert workers_of(ledger) <= {"first", "second"}  # the killed workers may have been all of one node
     assert all("died (often because memory ran out)" in str(failure) for failure in failures)
     assert list(Path(run.store.uri, "claims").iterdir()) == []  # the probe left no files
@@ -135,10 +135,14 @@ def test_the_rows_kept_before_a_node_is_lost_are_reused_and_the_fourth_loss_fail
                 assert not running.done(), running.exception()
                 time.sleep(0.05)
             (file,) = started
+            while runner.rows("masks") != 2:  # the worker reports each second
+                assert not running.done(), running.exception()
+                time.sleep(0.05)
             file.unlink()
             cluster.remove_node(node_of(int(file.name.rpartition("-")[2]), cluster.worker_nodes), False)
         with pytest.raises(WorkerError, match=r"^4 machines were lost while they made the shard$"):
             running.result()
+        assert runner.rows("masks") == 0
     assert computed(store) == image_ids[:8]
 
 

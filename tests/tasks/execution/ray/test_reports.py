@@ -3,7 +3,7 @@
 import logging
 from concurrent.futures import ThreadPoolExecutor
 
-from clipes.tasks.execution.ray.reports import MOST_RECORDS, Records
+from clipes.tasks.execution.ray.reports import MOST_RECORDS, Records, Report, RowCounts
 
 
 def test_threads_that_take_records_at_the_same_time_get_each_record_once():
@@ -14,3 +14,21 @@ def test_threads_that_take_records_at_the_same_time_get_each_record_once():
         taken = [each for batch in threads.map(lambda _: records.take(), range(8)) for each in batch]
     assert taken == [(logging.INFO, "clipes", str(number)) for number in range(MOST_RECORDS)]
     assert records.take() == ()
+
+
+def test_the_newest_report_of_each_worker_counts():
+    counts = RowCounts()
+    counts.add("a", "first", Report(1, {"cams": 7}, ()))
+    counts.add("a", "first", Report(0, {"cams": 3}, ()))
+    counts.add("b", "second", Report(0, {"cams": 2, "masks": 1}, ()))
+    assert (counts.count("cams"), counts.count("masks")) == (9, 1)
+
+
+def test_the_rows_of_a_call_that_has_ended_do_not_count_and_no_older_report_adds_them():
+    counts = RowCounts()
+    counts.add("a", "first", Report(1, {"cams": 7}, ()))
+    counts.end_call("a")
+    counts.add("a", "first", Report(0, {"cams": 3}, ()))
+    assert counts.count("cams") == 0
+    counts.add("a", "first", Report(2, {"cams": 1}, ()))
+    assert counts.count("cams") == 1

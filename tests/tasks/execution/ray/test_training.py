@@ -14,7 +14,9 @@ from clipes.tasks.execution.ray.pool import RayPool
 from clipes.tasks.execution.ray.reports import RowCounts
 from clipes.tasks.execution.ray.training import TrainingPool
 from clipes.tasks.execution.runner import runner_for
+from clipes.tasks.execution.scheduler import rows_done
 from clipes.tasks.stages.segmenter import read_training_facts
+from clipes.tasks.ui.terminal_progress import Done
 
 EVEN = str(TINY_NETWORK.parent / "even.py")  # its batch size is even
 WORKERS = {"gpu_workers": 2, "cpu_workers": 1}
@@ -31,8 +33,9 @@ def test_a_training_uses_as_many_nodes_as_the_settings_permit(small, monkeypatch
             train = {"mmseg_config": EVEN, "seed": nodes}
             run = small.prepared(train=train, execution={**WORKERS, "runner": settings})
             with runner_for(run.config) as runner:
-                (record,) = make_all_shards_with(runner, run).records("segmenter")
-                assert runner.rows("segmenter") == 30
+                ledger = make_all_shards_with(runner, run)
+                (record,) = ledger.records("segmenter")
+                assert rows_done(ledger, runner, "segmenter") == Done(30)
             found[nodes] = read_training_facts(record.uri)["processes"]
     assert found == {1: 1, 2: 2}
 

@@ -37,11 +37,12 @@ class AnnouncingRunner(Runner):
         slot = WorkerSlot("cpu", 1)
         self.slots = {"gpu": (slot,), "cpu": (slot,)}
         self._counters = Counters(tuple(STAGES))
+        self._rows = self._counters.of_slot()
         self._worker = ProcessPoolExecutor(
             max_workers=1,
             mp_context=SPAWN_CONTEXT,
             initializer=start_worker,
-            initargs=(slot, self._counters.of_slot(), log_level()),
+            initargs=(slot, self._rows, log_level()),
         )
 
     @override
@@ -53,6 +54,8 @@ class AnnouncingRunner(Runner):
             raise WorkerError("the worker died") from exc
         except (CancelledError, RuntimeError) as exc:
             raise StoppedError("stopped before the shard was done") from exc
+        finally:
+            self._rows.clear()
 
     @override
     def rows(self, stage: str) -> int:
