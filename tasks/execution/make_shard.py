@@ -37,11 +37,13 @@ def make_shard(job: ShardJob) -> ShardRecord:
     parts = PartWriter(job.store, plan.key, stage.schema, pause_between_parts(job.config.execution.shard_timeout_s))
     uris = {photo.image_id: photo.uri for photo in plan.photos}
     rejects: list[Reject] = []
-    written = Counter[str]()
+    written, summary = Counter[str](), stage.summary()
 
     def note(row: Mapping[str, Any]) -> None:
         written[row["image_id"]] += 1
         rejects.extend(_reject(stage, row, uris))
+        if summary is not None:
+            summary.add(row)
 
     with job.store.writer(plan.key, stage.schema, _footer(job)) as artifact:
         for row in _copied_rows(job):
@@ -58,7 +60,7 @@ def make_shard(job: ShardJob) -> ShardRecord:
                     worker.counters.add(stage.name)
         if stage.kind.per_photo:
             _check_all_written(stage, plan, written)
-        artifact.add_metadata(job.footer)
+        artifact.add_metadata({**job.footer, **(summary.entries() if summary is not None else {})})
         artifact.complete = not any(reject.kind.transient for reject in rejects)
     if parts.written or any(map(is_part, plan.copies)):
         _remove_parts(job)

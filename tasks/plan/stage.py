@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.plan.row_kinds import RowKind
@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 
 
 Workers: TypeAlias = Literal["gpu", "cpu"]  # kinds of workers
+
+
+class Summary(Protocol):
+    """Facts about all rows of an artifact, which its footer states."""
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Add a row."""
+
+    def entries(self) -> Mapping[str, str]:
+        """Return the entries for the footer."""
 
 
 class Stage(ABC):
@@ -106,6 +116,10 @@ class Stage(ABC):
             config: configuration of the run.
             workers: kind of worker that makes the shards.
         """
+
+    def summary(self) -> Summary | None:
+        """Return a new summary, to which each row of an artifact is added; None if the footer states nothing more."""
+        return None
 
     def discard_attempts(self, job: "ShardJob") -> None:  # noqa: B027 -- most stages leave no such files
         """Remove all files of earlier attempts to make a shard, so that the next attempt starts from scratch."""

@@ -1,14 +1,15 @@
 """Read the artifacts of a run for its report. Unreadable artifacts are skipped, and the reasons are recorded."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any
-
-import pyarrow as pa
+from functools import partial
+from typing import Any, TypeVar
 
 from clipes.tasks.machine.background import map_in_threads
 from clipes.tasks.storage.parquet.reading import read_table, rows_of
 from clipes.tasks.storage.run_files import RunFiles
 from clipes_core.errors import ArtifactError, ClipesError, TransientError
+
+T = TypeVar("T")
 
 
 class RunArtifacts:
@@ -42,21 +43,32 @@ class RunArtifacts:
             shards: shards whose rows are wanted; None for all.
             image_ids: ids of the photos whose rows are wanted; None for all.
         """
+        for table in self.each(stage, partial(read_table, columns=columns, image_ids=image_ids), shards):
+            yield from rows_of(table)
 
-        def read(uri: str) -> pa.Table | ClipesError:
+    def each(self, stage: str, read: Callable[[str], T], shards: Collection[int] | None = None) -> Iterator[T]:
+        """Yield what a function reads from each artifact of a stage; it is called in threads.
+
+        Args:
+            stage: name of the stage.
+            read: function of the URI of an artifact.
+            shards: shards whose artifacts are wanted; None for all.
+        """
+
+        def result(uri: str) -> T | ClipesError:
             try:
-                return read_table(uri, columns, image_ids=image_ids)
+                return read(uri)
             except (ArtifactError, TransientError) as exc:
                 return exc
 
         wanted = [
             uri for (made, shard), uri in self._uris.items() if made == stage and (shards is None or shard in shards)
         ]
-        for uri, found in zip(wanted, map_in_threads(read, wanted), strict=True):
+        for uri, found in zip(wanted, map_in_threads(result, wanted), strict=True):
             if isinstance(found, ClipesError):
                 self.unreadable[uri] = str(found)
             else:
-                yield from rows_of(found)
+                yield found
 
     def facts(self, stage: str, read: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
         """Return what a function reads from an artifact of a stage.

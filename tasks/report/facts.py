@@ -12,13 +12,13 @@ from clipes.tasks.report.gallery.pictures import Pictures
 from clipes.tasks.report.photo_counts import PhotoCounts, count_photos
 from clipes.tasks.report.segmenter_facts import SegmenterFacts, segmenter_facts
 from clipes.tasks.stages.cams import CAMS
+from clipes.tasks.stages.columns.confidence import shard_confidence
 from clipes.tasks.stages.mask_scores import CELL_COLUMNS, MASK_SCORES, photo_mious
 from clipes.tasks.stages.masks import MASKS
 from clipes.tasks.stages.registry import all_names
 from clipes.tasks.stages.texts import TEXTS
 from clipes.tasks.storage.layout import MANIFEST_FILE, REJECTS_FILE
 from clipes.tasks.storage.run_status import RunStatus
-from clipes_core.confidence import mean_confidence
 from clipes_core.config.run import RunConfig, parse_config
 from clipes_core.errors import ArtifactError, UsageError
 from clipes_core.evaluation.scored import PSEUDO_MASK, SEGMENTER_MASK, Scored
@@ -128,11 +128,10 @@ def gather(status: RunStatus, artifacts: RunArtifacts, pictures: Pictures | None
 def _masks(artifacts: RunArtifacts, gallery: int) -> tuple[int, np.ndarray, GalleryChoice]:
     """Return the number of masks, a histogram of their confidence, and a `GalleryChoice` by mean confidence."""
     masks, total, choice = 0, np.zeros(256, np.int64), GalleryChoice(gallery)
-    for row in artifacts.rows(MASKS.name, ("image_id", "status", "confidence_histogram")):
-        if row["status"] == "ok":
-            counts = np.array(row["confidence_histogram"])
-            masks, total = masks + 1, total + counts
-            choice.add(row["image_id"], mean_confidence(counts))
+    for shard in artifacts.each(MASKS.name, shard_confidence):
+        masks, total = masks + len(shard.means), total + shard.histogram
+        for image_id, mean in shard.means.items():
+            choice.add(image_id, mean)
     return masks, total, choice
 
 

@@ -25,6 +25,7 @@ from clipes_core.errors import ErrorKind, PhotoError
 
 if TYPE_CHECKING:
     from clipes.tasks.inputs.batches import Loaded
+    from clipes.tasks.stages.columns.confidence import ConfidenceSummary
     from clipes_core.device import Job
     from clipes_core.pseudo_mask import PseudoMask
 
@@ -95,6 +96,12 @@ class Masks(Stage):
 
         if config.crf.enabled and workers == "cpu":
             prepare_crf(config.crf, logger.info, logger.warning)
+
+    @override
+    def summary(self) -> "ConfidenceSummary":
+        from clipes.tasks.stages.columns.confidence import ConfidenceSummary
+
+        return ConfidenceSummary()
 
     @override
     def rows(self, job: ShardJob) -> Iterator[MasksRow]:

@@ -56,10 +56,15 @@ def process_ids(node: Any) -> list[int]:
     return [info.process.pid for info in node.all_processes["raylet"]]
 
 
+def worker_processes(cluster: Cluster) -> list[psutil.Process]:
+    """Return the worker processes of clipes on the nodes of a cluster. Tests on other clusters may run beside it."""
+    family = [child for node in cluster.list_all_nodes() for child in _descendants(node)]
+    return [process for process in family if _title(process).startswith("ray::ShardWorker")]
+
+
 def freeze(node: Any) -> list[psutil.Process]:
     """Stop all processes of a node without ending them, and return them."""
-    family = [psutil.Process(pid) for pid in process_ids(node)]
-    family += [child for process in family for child in process.children(recursive=True)]
+    family = [*map(psutil.Process, process_ids(node)), *_descendants(node)]
     for process in family:
         process.suspend()
     return family
@@ -69,3 +74,15 @@ def node_of(pid: int, nodes: Iterable[Any]) -> Any:
     """Return the node on which a worker runs."""
     parents = {parent.pid for parent in psutil.Process(pid).parents()}
     return next(node for node in nodes if parents & set(process_ids(node)))
+
+
+def _descendants(node: Any) -> list[psutil.Process]:
+    return [child for pid in process_ids(node) for child in psutil.Process(pid).children(recursive=True)]
+
+
+def _title(process: psutil.Process) -> str:
+    """Return the title of a process; empty if it has ended, also as a zombie."""
+    try:
+        return "".join(process.cmdline()[:1])
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return ""

@@ -1,12 +1,10 @@
 """Runs on a Ray cluster whose shards are made at the same time, as the scheduler makes them, but without Prefect."""
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-import psutil
 from fsspec.core import url_to_fs
 from support.small_runs import stage_shards_of
 
@@ -67,15 +65,3 @@ def artifacts_of(run: PreparedRun, ledger: Ledger) -> dict[str, list[dict[str, A
     return {
         f"{record.stage}/{record.uri.rpartition('/')[2]}": list(run.store.read_rows(record.uri)) for record in records
     }
-
-
-def worker_processes() -> list[psutil.Process]:
-    """Return the worker processes of clipes on all clusters of this machine."""
-    return list(_matching("ray::ShardWorker"))
-
-
-def _matching(title: str) -> Iterator[psutil.Process]:
-    for process in psutil.process_iter(["cmdline", "status"]):
-        command = process.info["cmdline"]
-        if command and command[0].startswith(title) and process.info["status"] != psutil.STATUS_ZOMBIE:
-            yield process

@@ -12,14 +12,13 @@ import pytest
 import ray
 from support.disturbed_stages import Disturbed, computed, disturbed_run
 from support.process_watch import all_end_within
-from support.ray_clusters import PYTHONPATH, add_node, freeze, node_of, ray_cluster
+from support.ray_clusters import PYTHONPATH, add_node, freeze, node_of, ray_cluster, worker_processes
 from support.ray_runs import (
     PHOTOS,
     RAY,
     artifacts_of,
     make_in_parallel,
     wait_for_artifact,
-    worker_processes,
 )
 
 from clipes.tasks.execution.runner import runner_for
@@ -49,16 +48,16 @@ def workers_of(ledger, stage="cams"):
 
 def test_two_nodes_make_the_artifacts_of_the_local_runner_and_a_killed_worker_is_replaced(run_on, expected):
     run, failures = run_on(), []
-    with ray_cluster({"node_name": "second"}), ThreadPoolExecutor(1) as thread:
+    with ray_cluster({"node_name": "second"}) as cluster, ThreadPoolExecutor(1) as thread:
         with runner_for(run.config) as runner:
-            processes = worker_processes()
+            processes = worker_processes(cluster)
             making = thread.submit(make_in_parallel, runner, run, failures)
             wait_for_artifact(run, making)
             for process in processes[:2]:
                 process.kill()
             ledger = making.result()
             done = {stage: rows_done(ledger, runner, stage) for stage in ("cams", "masks")}
-            processes += worker_processes()
+            processes += worker_processes(cluster)
         assert all_end_within(10, processes)
     assert artifacts_of(run, ledger) == expected
     assert all(rows.computed + rows.reused == PHOTOS for rows in done.values()), done
@@ -77,11 +76,11 @@ def test_a_lost_node_costs_no_attempt_and_a_new_node_takes_over(run_on, expected
             (second,) = cluster.worker_nodes
             cluster.remove_node(second, allow_graceful=False)
             assert artifacts_of(run, making.result()) == expected
-            left = {process.pid for process in worker_processes()}
+            left = {process.pid for process in worker_processes(cluster)}
             add_node(cluster, node_name="third")
-            while {process.pid for process in worker_processes()} <= left:
+            while {process.pid for process in worker_processes(cluster)} <= left:
                 time.sleep(0.1)
-            processes = worker_processes()
+            processes = worker_processes(cluster)
         assert all_end_within(10, processes)
 
 
@@ -107,9 +106,9 @@ def test_a_frozen_node_costs_no_attempt(run_on, expected):
 def test_a_run_uses_nodes_that_join(run_on, expected):
     run = run_on()
     with ray_cluster(num_cpus=1) as cluster, runner_for(run.config) as runner:
-        before = len(worker_processes())
+        before = len(worker_processes(cluster))
         add_node(cluster, num_cpus=1, node_name="second")
-        while len(worker_processes()) < 2 * before:
+        while len(worker_processes(cluster)) < 2 * before:
             time.sleep(0.1)
         ledger = make_in_parallel(runner, run)
         assert runner.most_jobs("gpu") == 2

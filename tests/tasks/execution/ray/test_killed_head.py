@@ -9,8 +9,8 @@ import pytest
 import yaml
 from support.commands import ClipesProcess
 from support.process_watch import all_end_within
-from support.ray_clusters import ray_cluster
-from support.ray_runs import RAY, SHARDS, worker_processes
+from support.ray_clusters import ray_cluster, worker_processes
+from support.ray_runs import RAY, SHARDS
 
 from clipes.tasks.storage.artifact_store import ArtifactStore
 
@@ -34,19 +34,19 @@ def test_a_killed_command_leaves_no_worker_and_is_resumed(command, photos, expec
     store = tmp_path / "store"
     config = photos.config(store=str(store), execution={"shards": SHARDS, "runner": RAY}).model_dump(mode="json")
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
-    with ray_cluster({"node_name": "second"}):
+    with ray_cluster({"node_name": "second"}) as cluster:
         process = command.start("run", "run.yaml", "--until", "masks")
         while not list(store.glob("artifacts/cams/*/*.parquet")):
             assert process.poll() is None, process.communicate()
             time.sleep(0.02)
-        workers, family = worker_processes(), psutil.Process(process.pid).children(recursive=True)
+        workers, family = worker_processes(cluster), psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert workers
         assert all_end_within(10, [*workers, *family])
 
         again = command("run", "run.yaml", "--until", "masks", timeout=120)
-        workers = worker_processes()
+        workers = worker_processes(cluster)
         assert again.returncode == 0, again.stderr
         assert all_end_within(10, workers)
     assert rows_of(Path(store)) == expected
@@ -55,12 +55,12 @@ def test_a_killed_command_leaves_no_worker_and_is_resumed(command, photos, expec
 def test_ctrl_c_ends_the_workers(command, photos, tmp_path):
     config = photos.config(store=str(tmp_path / "store"), execution={"shards": SHARDS, "runner": RAY})
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
-    with ray_cluster():
+    with ray_cluster() as cluster:
         process = command.start("run", "run.yaml", "--until", "masks")
         while not any((tmp_path / "store").rglob("artifacts/*/*/*.parquet")):
             assert process.poll() is None, process.communicate()
             time.sleep(0.02)
-        workers = worker_processes()
+        workers = worker_processes(cluster)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
         assert process.returncode == 130, err
