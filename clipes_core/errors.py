@@ -13,6 +13,7 @@ ClipesError
 ├── ArtifactError           an artifact, a run file or the result of a stage has unexpected content
 │   └── BrokenArtifactError an artifact is missing, is broken or holds the wrong photos; clipes can rebuild it
 ├── TransientError          a temporary failure; a retry may succeed
+│   ├── ReplacedError       another run replaced a file while it was being read
 │   └── WorkerError         a worker process died, hung or ran out of memory
 │       └── NodeLostError   the machine of a worker was lost
 └── StageError              a stage or a run cannot continue; exit code 1
@@ -130,6 +131,10 @@ class TransientError(ClipesError):
     """
 
     retry_after_s: float = 0.0
+
+
+class ReplacedError(TransientError):
+    """Another run replaced a file while it was being read, so that its parts do not fit together. It is not damaged."""
 
 
 class WorkerError(TransientError):

@@ -19,7 +19,7 @@ from clipes.tasks.stages.segmenter import SEGMENTER
 from clipes.tasks.storage.checksums.weights import check_weights
 from clipes.tasks.storage.layout import weights_uri
 from clipes.tasks.storage.listing import list_paths_below
-from clipes.tasks.storage.parquet.footer import read_footer
+from clipes.tasks.storage.parquet.footer import notice_replacement, read_footer
 from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_status import read_run
 from clipes.tasks.storage.user_files import absolute, canonical, is_below, join
@@ -126,7 +126,9 @@ def _find_segmenter(store_uri: str, name: str) -> tuple[RunConfig, str]:
             f"run {name} has no segmenter: run it again with {SEGMENTER.enabled_by}, "
             f"up to the stage {SEGMENTER.name} or a later one"
         )
-    check_weights(artifacts[0], read_footer(artifacts[0]).metadata.get("weights", ""), whole=True)
+    footer = read_footer(artifacts[0])
+    with notice_replacement(artifacts[0], footer.content):
+        check_weights(artifacts[0], footer.metadata.get("weights", ""), whole=True)
     return parse_config(status.run["config"]), weights_uri(artifacts[0])
 
 

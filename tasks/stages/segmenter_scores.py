@@ -116,12 +116,13 @@ def _segmenter_of(artifact_uri: str) -> "LoadedSegmenter":
         BrokenArtifactError: the weights are missing or damaged. The message contains the URI of the artifact,
             because clipes rebuilds the artifact together with its weights.
     """
-    from clipes.tasks.storage.parquet.footer import read_footer
+    from clipes.tasks.storage.parquet.footer import notice_replacement, read_footer
 
-    worker = current_worker()
-    stated = read_footer(artifact_uri).metadata.get("weights", "")
+    worker, footer = current_worker(), read_footer(artifact_uri)
     try:
-        return _loaded(artifact_uri, stated, worker.slot.device, worker.slot.threads)
+        with notice_replacement(artifact_uri, footer.content):
+            stated = footer.metadata.get("weights", "")
+            return _loaded(artifact_uri, stated, worker.slot.device, worker.slot.threads)
     except BrokenArtifactError as broken:
         if broken.uri == artifact_uri:
             raise

@@ -13,7 +13,7 @@ from clipes.tasks.storage.checksums.weights import check_weights
 from clipes.tasks.storage.files import remove, write_atomically
 from clipes.tasks.storage.layout import ArtifactKey, artifact_uri
 from clipes.tasks.storage.parquet.errors import MISSING
-from clipes.tasks.storage.parquet.footer import Footer, read_footer
+from clipes.tasks.storage.parquet.footer import Footer, notice_replacement, read_footer
 from clipes.tasks.storage.parquet.reading import check_whole, read_rows, read_table
 from clipes.tasks.storage.parquet.writing import ArtifactWriter
 from clipes_core.errors import BrokenArtifactError
@@ -53,7 +53,8 @@ class ArtifactStore:
             footer = self._own_footer(key, rows)
             complete = footer.metadata.get("complete") == "true"
             if complete and "weights" in footer.metadata:
-                check_weights(uri, footer.metadata["weights"], whole)
+                with notice_replacement(uri, footer.content):
+                    check_weights(uri, footer.metadata["weights"], whole)
             if complete and whole:
                 self.check_whole(uri)
         except BrokenArtifactError as broken:
@@ -99,7 +100,7 @@ class ArtifactStore:
             StorageError: the store refuses access.
             TransientError: the store does not answer.
         """
-        return read_table(uri, columns, self.footer(uri))
+        return read_table(uri, columns)
 
     def read_all(self, uris: Iterable[str], columns: Sequence[str]) -> Iterator[pa.Table]:
         """Read some columns of many artifacts, many at the same time; yield them in order. Errors are those of `read`.
@@ -115,6 +116,7 @@ class ArtifactStore:
 
         Raises:
             BrokenArtifactError: the artifact is missing, does not open, fails a checksum or lacks a column.
+            ReplacedError: another run has replaced the artifact since its footer was read.
             StorageError: the store refuses access.
             TransientError: the store does not answer.
         """

@@ -3,7 +3,9 @@
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 
+import pyarrow as pa
 from typing_extensions import override
 
 from clipes.tasks.storage.artifact_store import ArtifactStore
@@ -17,6 +19,8 @@ from clipes.tasks.storage.layout import (
 )
 from clipes.tasks.storage.listing import FileFacts, find_file, list_prefix
 from clipes.tasks.storage.parquet.footer import Footer, read_footer
+from clipes.tasks.storage.parquet.reading import read_table
+from clipes_core.errors import ReplacedError
 
 RECENT_FOOTERS = 64  # more than the number of shards that are looked up at the same time
 
@@ -28,8 +32,9 @@ class ListedStore(ArtifactStore):
     """An artifact store that lists each folder once, and that knows the artifacts of its own process from then on.
 
     Artifacts that other runs make later are not noticed, except with `find_new`. The store also keeps the footers that
-    were read last, because several questions about an artifact follow each other. All methods are thread-safe. A worker
-    that receives the store gets a plain `ArtifactStore`.
+    were read last, because several questions about an artifact follow each other. It forgets a footer when this run
+    writes or discards the artifact, and when it finds that another run has replaced the artifact. All methods are
+    thread-safe. A worker that receives the store gets a plain `ArtifactStore`.
 
     Every method that accesses the store raises StorageError if the store refuses access, and TransientError if the
     store does not answer.
@@ -67,7 +72,21 @@ class ListedStore(ArtifactStore):
 
     @override
     def is_complete(self, key: ArtifactKey, rows: int | None, whole: bool = False) -> bool:
-        return self._lists(key) and super().is_complete(key, rows, whole)
+        if not self._lists(key):
+            return False
+        try:
+            return super().is_complete(key, rows, whole)
+        except ReplacedError:
+            self._forget(self.artifact_uri(key))
+            return super().is_complete(key, rows, whole)
+
+    @override
+    def read(self, uri: str, columns: Sequence[str] | None = None) -> pa.Table:
+        try:
+            return read_table(uri, columns, self.footer(uri))
+        except ReplacedError:
+            self._forget(uri)
+            return read_table(uri, columns, self.footer(uri))
 
     def find_new(self, key: ArtifactKey) -> bool:
         """Ask the store whether it has an artifact by now that it did not list; return False if it was listed."""

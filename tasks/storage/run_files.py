@@ -33,7 +33,7 @@ from clipes.tasks.storage.layout import (
 )
 from clipes.tasks.storage.listing import FileFacts, find_file, list_names
 from clipes.tasks.storage.parquet.errors import report_missing_as_broken
-from clipes.tasks.storage.parquet.footer import Footer, read_footer
+from clipes.tasks.storage.parquet.footer import Footer, read_footer, repeat_if_replaced
 from clipes.tasks.storage.parquet.reading import check_whole, read_rows, read_table
 from clipes.tasks.storage.parquet.writing import write_table
 from clipes.tasks.storage.run_schemas import (
@@ -109,7 +109,8 @@ class RunFiles:
         Raises:
             BrokenArtifactError: the file is missing, does not open, fails a checksum, or has no such columns.
         """
-        return read_table(self.uri(file), columns, _checked_footer(self.uri(file), file, columns))
+        uri = self.uri(file)
+        return repeat_if_replaced(lambda: read_table(uri, columns, _checked_footer(uri, file, columns)))
 
     def read_status(self) -> list[dict[str, Any]]:
         """Read the rows of status.parquet, with the URIs of the artifacts. The errors are those of `read_table`."""

@@ -5,7 +5,8 @@ import tarfile
 from typing import BinaryIO, cast
 
 from clipes.tasks.inputs.sources.archives import ArchiveSource, Index, Member, member_name
-from clipes.tasks.storage.filesystem import first_line
+from clipes.tasks.inputs.sources.read_ahead import ReadAhead
+from clipes.tasks.storage.filesystem import filesystem, first_line, is_local
 from clipes.tasks.storage.listing import FileFacts
 from clipes_core.errors import ErrorKind, PhotoError
 
@@ -17,7 +18,9 @@ LONGEST_PADDING = 64 << 10  # tar pads an archive with zeros, usually to 10 KiB
 
 
 class TarArchives(ArchiveSource):
-    """Photos in tar archives. Only the headers of an archive are read to find its members.
+    """Photos in tar archives. The headers of an archive are read to find its members.
+
+    If small photos lie between the headers of a remote archive, they are fetched too: see `ReadAhead`.
 
     The place of a member is `OFFSET+SIZE` in bytes, so that a reader needs no index.
     """
@@ -27,8 +30,9 @@ class TarArchives(ArchiveSource):
 
     def index(self, archive: FileFacts) -> Index:
         """Read the headers of an archive; see the base class."""
+        fs, _ = filesystem(archive.uri)
         with self._whole.open(archive.uri, archive.fingerprint) as file:
-            return read_index(file, archive.size_bytes)
+            return read_index(file if is_local(fs) else cast(BinaryIO, ReadAhead(file)), archive.size_bytes)
 
     def load(self, archive: str, version: str, place: str) -> bytes:
         """Read only the bytes of a member; see the base class."""

@@ -5,8 +5,11 @@ clipes have only the checksums of their pages, which do not cover the footer and
 """
 
 import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,9 +18,9 @@ from clipes.tasks.storage.checksums.blocks import Blocks
 from clipes.tasks.storage.checksums.seals import check_seal
 from clipes.tasks.storage.filesystem import filesystem, translate_storage_errors
 from clipes.tasks.storage.layout import ARTIFACT_SUFFIX, artifact_of
-from clipes.tasks.storage.parquet.errors import report_missing_as_broken, translate_parquet_errors
+from clipes.tasks.storage.parquet.errors import MISSING, report_missing_as_broken, translate_parquet_errors
 from clipes.tasks.storage.parquet.index import decode_index
-from clipes_core.errors import BrokenArtifactError
+from clipes_core.errors import BrokenArtifactError, ReplacedError
 
 PREFIX = "clipes."
 BLOCKS, SEAL, INDEX = f"{PREFIX}blocks", f"{PREFIX}seal", f"{PREFIX}index"  # names of entries that clipes itself needs
@@ -25,6 +28,8 @@ MAGIC = b"PAR1"  # at the start and at the end of every Parquet file
 TAIL = 8  # bytes after the footer: its length, and MAGIC
 PARSED = 64  # footers that are kept parsed
 READ_FIRST = 1 << 17  # bytes to read from the end of a file, to get the whole footer of most files
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -77,12 +82,51 @@ def read_footer(uri: str, size_bytes: int | None = None) -> Footer:
         StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
-    if size_bytes is not None:
-        try:
-            return _read_footer(uri, size_bytes)
-        except BrokenArtifactError:  # another process may have replaced the file since it was listed
-            pass
+    try:
+        return _read_footer(uri, size_bytes)
+    except BrokenArtifactError as broken:
+        if broken.reason == MISSING:
+            raise
+    # Another process may have replaced the file since it was listed, or between the requests for its size and footer.
     return _read_footer(uri, None)
+
+
+@contextmanager
+def notice_replacement(uri: str, content: bytes) -> Iterator[None]:
+    """If the block finds a file broken, check whether another process has replaced the file since its footer was read.
+
+    Args:
+        uri: path or URI of the file.
+        content: bytes of the footer that was read before the block.
+
+    Raises:
+        ReplacedError: the block has raised a BrokenArtifactError, and the file now has another intact footer.
+    """
+    try:
+        yield
+    except BrokenArtifactError as broken:
+        if _has_other_footer(uri, content):
+            raise ReplacedError(f"{uri} was replaced by another run while it was being read: run again") from broken
+        raise
+
+
+def repeat_if_replaced(read: Callable[[], Result]) -> Result:
+    """Return what a function reads from a file; call it once more if another run replaces the file meanwhile.
+
+    Args:
+        read: function that begins with the footer of the file, and raises ReplacedError if the rest does not fit.
+    """
+    try:
+        return read()
+    except ReplacedError:
+        return read()
+
+
+def _has_other_footer(uri: str, content: bytes) -> bool:
+    try:
+        return read_footer(uri).content != content
+    except BrokenArtifactError:
+        return False
 
 
 def blocks_of(footer: pq.FileMetaData) -> Blocks | None:

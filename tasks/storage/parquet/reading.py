@@ -1,6 +1,7 @@
 """Read tables and rows of Parquet files. Only the ranges of bytes that hold the wanted columns are fetched.
 
-All functions raise the errors of `read_footer`.
+All functions raise the errors of `read_footer`. If another run replaces a file while it is being read, they read it
+again from the beginning, unless the caller already has something of the file: its footer or some of its rows.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 from clipes.tasks.storage.checksums.blocks import BLOCK
 from clipes.tasks.storage.filesystem import filesystem, translate_storage_errors
 from clipes.tasks.storage.parquet.errors import report_missing_as_broken, translate_parquet_errors
-from clipes.tasks.storage.parquet.footer import Footer, blocks_of, read_footer
+from clipes.tasks.storage.parquet.footer import Footer, blocks_of, notice_replacement, read_footer, repeat_if_replaced
 from clipes.tasks.storage.parquet.row_groups import RowGroups, check_columns
 
 ROWS_AT_ONCE = 64  # rows that become Python objects at the same time
@@ -37,8 +38,14 @@ def read_table(
 
     Raises:
         BrokenArtifactError: see `read_footer`; also if a column is missing.
+        ReplacedError: another run has replaced the file since the given footer was read, or keeps replacing it.
     """
-    footer = footer or read_footer(uri)
+    if footer is not None:
+        return _read_table(uri, footer, columns, image_ids)
+    return repeat_if_replaced(lambda: _read_table(uri, read_footer(uri), columns, image_ids))
+
+
+def _read_table(uri: str, footer: Footer, columns: Sequence[str] | None, image_ids: Collection[str] | None) -> pa.Table:
     check_columns(uri, footer.schema, columns)
     if image_ids is not None:
         return _rows_of(uri, footer, columns, image_ids)
@@ -50,7 +57,12 @@ def read_table(
 
 
 def read_rows(uri: str, columns: Sequence[str] | None = None, footer: Footer | None = None) -> Iterator[dict[str, Any]]:
-    """Stream the rows of a file as plain dicts, a few row groups at a time. Arguments are those of `read_table`."""
+    """Stream the rows of a file as plain dicts, a few row groups at a time. Arguments are those of `read_table`.
+
+    Raises:
+        BrokenArtifactError: see `read_footer`; also if a column is missing.
+        ReplacedError: another run has replaced the file since its footer was read.
+    """
     footer = footer or read_footer(uri)
     check_columns(uri, footer.schema, columns)
     for table in RowGroups(uri, footer.content).tables(columns):
@@ -65,14 +77,17 @@ def rows_of(table: pa.Table) -> Iterator[dict[str, Any]]:
 
 def check_whole(uri: str) -> None:
     """Read a file completely, only to verify all of its checksums."""
-    footer = read_footer(uri)
+    repeat_if_replaced(lambda: _check_whole(uri, read_footer(uri)))
+
+
+def _check_whole(uri: str, footer: Footer) -> None:
     with translate_parquet_errors(uri):
         blocks = blocks_of(footer.parsed)
     if blocks is None:
         for _ in RowGroups(uri, footer.content).tables():
             pass
         return
-    with report_missing_as_broken(uri), translate_storage_errors(uri):
+    with notice_replacement(uri, footer.content), report_missing_as_broken(uri), translate_storage_errors(uri):
         fs, path = filesystem(uri)
         for start in range(0, blocks.length, CHECKED_AT_ONCE):
             span = (start, min(start + CHECKED_AT_ONCE, blocks.length))

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from clipes.tasks.storage.checksums.blocks import BLOCK, Blocks
 from clipes.tasks.storage.filesystem import filesystem, translate_storage_errors
 from clipes.tasks.storage.parquet.errors import report_missing_as_broken, translate_parquet_errors
-from clipes.tasks.storage.parquet.footer import blocks_of, parse
+from clipes.tasks.storage.parquet.footer import blocks_of, notice_replacement, parse
 from clipes_core.errors import BrokenArtifactError
 
 AT_ONCE = 16 << 20  # bytes of row groups that are fetched together; limits the memory, and hides the latency
@@ -67,6 +67,7 @@ class RowGroups:
 
         Raises:
             BrokenArtifactError: the file is missing, or a page or a block fails its checksum.
+            ReplacedError: another run has replaced the file since its footer was read.
             StorageError: the store refuses access.
             TransientError: the store does not answer.
         """
@@ -86,13 +87,16 @@ class RowGroups:
 
         Raises:
             BrokenArtifactError: the data fails a checksum.
+            ReplacedError: the data fails a checksum, because another run has replaced the file since its footer was
+                read.
         """
         if self._blocks is not None:
-            self._blocks.check(self.uri, self.span(group, columns), data)
+            with notice_replacement(self.uri, self.content):
+                self._blocks.check(self.uri, self.span(group, columns), data)
         return self._decoded(group, columns, [(start, data)])
 
     def _decoded(self, group: int, columns: Sequence[str] | None, parts: Sequence[tuple[int, bytes]]) -> pa.Table:
-        with translate_parquet_errors(self.uri):
+        with notice_replacement(self.uri, self.content), translate_parquet_errors(self.uri):
             file = pq.ParquetFile(_Parts(parts), metadata=self.footer, **CHECKED)
             names = None if columns is None else list(columns)
             return file.read_row_group(group, names, use_threads=False).replace_schema_metadata(None)
@@ -125,8 +129,9 @@ class RowGroups:
             fs, path = filesystem(self.uri)
             parts = fs.cat_ranges([path] * len(spans), starts, ends, on_error="raise")
         if self._blocks is not None:
-            for span, data in zip(spans, parts, strict=True):
-                self._blocks.check(self.uri, span, data)
+            with notice_replacement(self.uri, self.content):
+                for span, data in zip(spans, parts, strict=True):
+                    self._blocks.check(self.uri, span, data)
         return list(zip(starts, parts, strict=True))
 
     def _around(self, span: Span) -> Span:

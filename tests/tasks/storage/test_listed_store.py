@@ -11,7 +11,9 @@ from support.small_artifacts import KEY, METADATA, with_content, write
 
 from clipes.tasks.stages.masks import MASKS
 from clipes.tasks.storage.artifact_store import ArtifactStore
-from clipes.tasks.storage.layout import ArtifactKey
+from clipes.tasks.storage.checksums.weights import describe_weights
+from clipes.tasks.storage.files import write_file
+from clipes.tasks.storage.layout import ArtifactKey, weights_uri
 from clipes.tasks.storage.listed_store import ListedStore
 
 OF_STAGE = ("masks", "5" * 16)
@@ -117,6 +119,32 @@ def test_an_artifact_that_is_written_again_is_read_again(local):
 
     listed.add(uri)
     assert listed.is_complete(KEY, 200)
+
+
+def test_an_artifact_that_another_run_replaces_is_read_again(store):
+    uri = write(store)
+    listed = ListedStore(store.uri)
+    assert listed.is_complete(KEY, 3)  # keeps the footer
+    write(store, count=5)
+
+    assert listed.read(uri, ["data"]).num_rows == 5
+    assert listed.footer(uri).rows == 5
+
+
+def test_a_segmenter_that_another_run_replaces_stays_complete(store):
+    def train(weights):
+        write_file(weights_uri(uri), weights)
+        with store.writer(KEY, MASKS.schema, {**METADATA, "weights": describe_weights(uri)}):
+            pass
+
+    uri = store.artifact_uri(KEY)
+    train(b"0123")
+    listed = ListedStore(store.uri)
+    assert listed.is_complete(KEY, 0, whole=True)
+    train(b"01234567")
+
+    assert listed.is_complete(KEY, 0)
+    assert listed.footer(uri).metadata["weights"].startswith("8 ")
 
 
 def test_a_listed_size_that_is_out_of_date_does_no_harm(local):

@@ -8,7 +8,9 @@ import pyarrow as pa
 import pytest
 from support.run_contents import RUN, SCORES
 
+from clipes.tasks.storage import run_files
 from clipes.tasks.storage.listing import list_paths_below
+from clipes.tasks.storage.parquet.footer import read_footer
 from clipes.tasks.storage.run_files import RunFiles, archive, list_runs, remove_archive
 from clipes.tasks.storage.run_schemas import MANIFEST_SCHEMA, STATUS_SCHEMA
 from clipes_core.errors import ArtifactError, BrokenArtifactError, StorageError
@@ -275,6 +277,20 @@ def test_rows_of_a_table_are_read_or_reported_missing(files):
     assert list(files.read_rows("rejects.parquet", ["kind"])) == [{"kind": "x"}, {"kind": "y"}]
     with pytest.raises(BrokenArtifactError, match=r"my run/status\.parquet is missing"):
         files.read_table("status.parquet")
+
+
+def test_a_table_that_its_run_replaces_while_it_is_being_read_is_read_again(files, monkeypatch):
+    replacements = [["c", "d", "e"]]
+
+    def read_footer_and_replace(uri):
+        footer = read_footer(uri)
+        if replacements:
+            files.write_table("rejects.parquet", pa.table({"image_id": replacements.pop()}))
+        return footer
+
+    files.write_table("rejects.parquet", pa.table({"image_id": ["a", "b"]}))
+    monkeypatch.setattr(run_files, "read_footer", read_footer_and_replace)
+    assert files.read_table("rejects.parquet", ["image_id"])["image_id"].to_pylist() == ["c", "d", "e"]
 
 
 def test_removed_files_no_longer_exist(files):

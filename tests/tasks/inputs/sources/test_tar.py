@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 import fsspec
 import pytest
+from s3fs import S3FileSystem
 from support.archives import BLOCK, member, shard, tar
 from support.permissions import unprivileged
+from support.s3_traffic import s3_traffic
 
 from clipes.tasks.inputs.sources import table
 from clipes.tasks.inputs.sources.source import ABSENT, UNKNOWN
@@ -226,7 +228,7 @@ def test_photos_of_an_archive_without_a_plausible_time_are_identified_by_their_c
 
 
 def test_on_s3_only_headers_and_the_needed_member_are_fetched(s3_folder, counted):
-    photos = {f"{number}": os.urandom(200_000) for number in range(30)}
+    photos = {f"{number}": os.urandom(600_000) for number in range(30)}
     content = shard(photos)
     archive = write(s3_folder, content)
     uri = f"{archive}/7.jpg"
@@ -241,4 +243,15 @@ def test_on_s3_only_headers_and_the_needed_member_are_fetched(s3_folder, counted
 
     assert 10_000 < for_index < len(photos) * 10_000 < len(content) / 15
     assert for_kept_index < 5_000
-    assert 200_000 < counted.received < 205_000
+    assert 600_000 < counted.received < 605_000
+
+
+def test_on_s3_an_archive_of_small_photos_is_indexed_with_few_requests(s3, s3_folder, monkeypatch):
+    content = shard({f"{number}": os.urandom(20_000) for number in range(500)})
+    uri = f"{write(s3_folder, content)}/7.jpg"
+    with s3_traffic(s3.url) as traffic:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", traffic.url)
+        S3FileSystem.clear_instance_cache()
+        assert list(find_files([uri]).files) == [uri]
+        assert traffic.requests.total() < 12  # of more than 500 headers
+        assert 0.9 * len(content) < traffic.received < 1.1 * len(content)

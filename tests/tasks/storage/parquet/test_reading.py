@@ -1,14 +1,17 @@
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support import small_artifacts
 from support.damage import flip, flip_in_page
 from support.parquet_files import SCHEMA, rows, write
 
+from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.checksums.blocks import BLOCK
+from clipes.tasks.storage.parquet import reading
 from clipes.tasks.storage.parquet.footer import read_footer
 from clipes.tasks.storage.parquet.reading import check_whole, read_rows, read_table
 from clipes.tasks.storage.parquet.writing import ROWS_PER_GROUP
-from clipes_core.errors import BrokenArtifactError, StorageError
+from clipes_core.errors import BrokenArtifactError, ReplacedError, StorageError
 
 READS = [read_footer, read_table, lambda uri: list(read_rows(uri)), check_whole]
 
@@ -139,3 +142,62 @@ def test_only_the_row_groups_of_the_wanted_photos_are_read(path):
     assert read_table(uri, ["data"], image_ids={"another"}).num_rows == 0
     with pytest.raises(BrokenArtifactError, match="fails its checksum"):
         read_table(uri, ["data"], image_ids={"photo 0"})
+
+
+@pytest.fixture
+def store(place):
+    return ArtifactStore(place)
+
+
+@pytest.fixture
+def replaced_once(store, monkeypatch):
+    """Let another run replace the artifact with one of five rows as soon as its footer has been read."""
+    replacements = [5]
+
+    def read_footer_and_replace(uri):
+        footer = read_footer(uri)
+        if replacements:
+            small_artifacts.write(store, count=replacements.pop())
+        return footer
+
+    monkeypatch.setattr(reading, "read_footer", read_footer_and_replace)
+
+
+def test_an_artifact_that_is_replaced_after_its_footer_was_read_is_not_broken(store):
+    uri = small_artifacts.write(store, count=3)
+    footer = read_footer(uri)
+    small_artifacts.write(store, count=5)
+
+    told = rf"{uri} was replaced by another run while it was being read: run again"
+    for read in (lambda: read_table(uri, footer=footer), lambda: list(read_rows(uri, footer=footer))):
+        with pytest.raises(ReplacedError, match=told):
+            read()
+    assert read_table(uri).num_rows == len(list(read_rows(uri))) == 5
+
+
+def test_a_table_is_read_again_if_its_file_is_replaced_meanwhile(store, replaced_once):
+    assert read_table(small_artifacts.write(store, count=3), ["data"]).num_rows == 5
+
+
+def test_a_file_is_checked_again_if_it_is_replaced_meanwhile(store, replaced_once):
+    check_whole(small_artifacts.write(store, count=3))
+
+
+def test_a_stream_of_rows_never_continues_with_those_of_another_file(store, replaced_once):
+    uri = small_artifacts.write(store, count=3)
+    with pytest.raises(ReplacedError, match="was replaced by another run"):
+        list(read_rows(uri))
+
+
+def test_a_file_that_is_damaged_or_removed_after_its_footer_was_read_is_broken(path):
+    uri = write(path, size=BLOCK)
+    footer = read_footer(uri)
+    flip_in_page(path, group=0, column=1)
+    with pytest.raises(BrokenArtifactError, match="fails its checksum"):
+        read_table(uri, footer=footer)
+    flip(path, -100)
+    with pytest.raises(BrokenArtifactError, match="fails its checksum"):
+        read_table(uri, footer=footer)
+    path.unlink()
+    with pytest.raises(BrokenArtifactError, match="is missing"):
+        read_table(uri, footer=footer)

@@ -11,7 +11,7 @@ from clipes.tasks.storage.checksums.blocks import BLOCK
 from clipes.tasks.storage.parquet.footer import read_footer
 from clipes.tasks.storage.parquet.row_groups import RowGroups
 from clipes.tasks.storage.parquet.writing import ParquetFileWriter
-from clipes_core.errors import BrokenArtifactError
+from clipes_core.errors import BrokenArtifactError, ReplacedError
 
 COLUMNS = ("name", "mask")
 GROUPS = [["a", "b"], ["c"], ["d", "e"]]
@@ -91,6 +91,16 @@ def test_a_damaged_file_is_named(path):
         read(groups, 1)
     with pytest.raises(BrokenArtifactError, match=r"file\.parquet cannot be read"):
         groups.decoded(0, COLUMNS, 0, path.read_bytes()[:100])
+
+
+def test_bytes_of_a_file_that_another_run_has_replaced_are_not_damaged(path):
+    groups = row_groups(path)
+    with pq.ParquetWriter(path, pq.read_schema(path), write_page_checksum=True) as file:
+        file.write_table(_table(["z"], pa.array([b"y" * 20_000])))
+    with pytest.raises(ReplacedError, match=r"file\.parquet was replaced by another run"):
+        read(groups, 2)
+    with pytest.raises(ReplacedError, match=r"file\.parquet was replaced by another run"):
+        list(groups.tables(COLUMNS))
 
 
 def test_a_missing_file_is_reported(path):

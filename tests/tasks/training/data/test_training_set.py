@@ -13,7 +13,7 @@ from clipes.tasks.stages.masks import MasksRow
 from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.storage.parquet.writing import ROWS_PER_GROUP
 from clipes.tasks.training.data.training_set import TrainingSet
-from clipes_core.errors import ArtifactError, BrokenArtifactError, StageError, UsageError
+from clipes_core.errors import ArtifactError, BrokenArtifactError, ReplacedError, StageError, UsageError
 
 
 def tiny_mask(number):
@@ -130,8 +130,10 @@ def test_a_mask_of_another_photo_is_never_returned(seven, files):
     found = seven.training_set()
     seven.shards[0][0] = replace(seven.shards[0][0], image_id="q0")
     seven.artifact(0)
-    with pytest.raises(BrokenArtifactError, match=r"/000-.+ cannot be read \(it fails its checksum\)"):
+    with pytest.raises(ReplacedError, match=r"/000-.+ was replaced by another run"):
         found.mask(0, files)
+    with pytest.raises(BrokenArtifactError, match=r"/000-.+ does not hold photo p0 in the expected row"):
+        replace(found, artifacts=seven.training_set().artifacts).mask(0, files)
 
 
 LARGE = 64, 96  # 64 masks of this size fill several blocks of a Parquet file
