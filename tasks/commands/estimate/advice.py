@@ -4,9 +4,8 @@ import math
 from collections.abc import Iterator
 
 from clipes.tasks.commands.estimate.forecast import Forecast, Machines, Measurement, Work
+from clipes.tasks.plan.time_limit import Rate, describe_excess
 from clipes_core.config.run import RunConfig
-
-SAFE_SHARE = 0.5  # of the time limit of a shard
 
 
 def advice(
@@ -14,16 +13,12 @@ def advice(
 ) -> Iterator[str]:
     """Yield sentences for the user: the bottleneck with what relieves it, and shards that are too large."""
     yield f"bottleneck: {_bottleneck(config, measured, work, machines, forecast)}"
-    slowest = max(measured.stages, key=lambda stage: stage.seconds)
-    photos = work.evaluated if slowest.of_evaluation else work.photos
-    seconds = photos / work.shards * slowest.seconds
-    limit = config.execution.shard_timeout_s
-    if seconds > SAFE_SHARE * limit:
-        enough = math.ceil(photos * slowest.seconds / (SAFE_SHARE * limit))
-        yield (
-            f"a shard of {slowest.stage} takes about {seconds:.0f} s, but execution.shard_timeout_s is {limit:g}: set "
-            f"execution.shards to at least {enough}, or raise execution.shard_timeout_s"
-        )
+    for stage in measured.stages:
+        photos = math.ceil((work.evaluated if stage.of_evaluation else work.photos) / work.shards)
+        rate = Rate(stage.seconds, "measured on the sample")
+        excess = describe_excess(stage.stage, photos, work.shards, rate, config.execution.shard_timeout_s)
+        if excess is not None:
+            yield excess
 
 
 def _bottleneck(config: RunConfig, measured: Measurement, work: Work, machines: Machines, forecast: Forecast) -> str:
