@@ -1,7 +1,7 @@
 """The command `estimate`: run a sample of a data set with the pipeline, and forecast the whole run."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clipes.flows.exit_codes import explain_resume
@@ -19,7 +19,8 @@ from clipes.tasks.execution.runner import Runner, runner_for
 from clipes.tasks.inputs.configs import resolve_config
 from clipes.tasks.machine.prefect_server import load_prefect
 from clipes.tasks.machine.processes import seconds_since_start
-from clipes.tasks.runs.preparation import count_evaluation, count_iterations, list_photos
+from clipes.tasks.machine.worker_state import WorkerSlot
+from clipes.tasks.runs.preparation import count_evaluation, list_photos, training_recipe
 from clipes.tasks.stages.registry import STAGES
 from clipes_core.config.run import RunConfig
 from clipes_core.errors import ConfigError
@@ -68,10 +69,30 @@ def make_estimate(config: RunConfig, request: Request) -> Estimate:
         StageError: the run of the sample failed.
     """
     age = seconds_since_start()
-    with runner_for(config) as runner:
-        slots = runner.slots
-        own, on_gpu = _machines(runner), _stages_on_gpu(runner)
-    if request.gpus == 0 and on_gpu:
+    # The sample is a flow run, which starts a runner of its own. This one only plans; with Ray, it has a single worker.
+    with runner_for(config, writes=False) as runner:
+        slots, own, gpus = runner.slots, Machines(runner.gpus(), runner.cores()), _gpus_per_worker(runner)
+        _check_gpus(request, own)
+        photos, evaluated = len(list_photos(config).photos), count_evaluation(config)
+        most_workers = max(len(of_kind) for of_kind in slots.values())
+        sampled = min(max(request.sample, PHOTOS_PER_WORKER * most_workers), photos)
+        sample = resolve_config(sample_config(config, sampled, most_workers))
+        made = made_with(sample, slots)
+        measured = read_measurement(sample, made)
+        if measured is None:  # what happens once per installation is not part of the costs
+            for stage in STAGES.values():
+                runner.prepare(stage)
+    if measured is None:
+        measured = _measure(sample, own, gpus, age)
+        write_measurement(sample, measured, made)
+    machines = Machines(own.gpus if request.gpus is None else request.gpus, request.cores or own.cores)
+    work = work_of(config, request.photos or photos, evaluated, *_training(config, slots["gpu"], measured, machines))
+    return Estimate(config, measured, work, machines, forecast(measured, work, machines))
+
+
+def _check_gpus(request: Request, own: Machines) -> None:
+    """Raise ConfigError if the number of GPUs of a request cannot be forecast from a sample on this machine."""
+    if request.gpus == 0 and own.gpus:
         raise ConfigError(
             "--gpus 0: this machine runs networks on its GPU, so clipes cannot measure their time on processor cores: "
             "leave out --gpus, or set clip.device=cpu"
@@ -81,30 +102,15 @@ def make_estimate(config: RunConfig, request: Request) -> Estimate:
             f"--gpus {request.gpus}: this machine has no GPU, so clipes cannot measure the time of a photo on one: "
             "leave out --gpus, or estimate on a machine with a GPU"
         )
-    photos, evaluated = len(list_photos(config).photos), count_evaluation(config)
-    most_workers = max(len(of_kind) for of_kind in slots.values())
-    sampled = min(max(request.sample, PHOTOS_PER_WORKER * most_workers), photos)
-    sample = resolve_config(sample_config(config, sampled, most_workers))
-    made = made_with(sample, slots)
-    measured = read_measurement(sample, made)
-    if measured is None:
-        with runner_for(config) as runner:  # what happens once per installation is not part of the costs
-            for stage in STAGES.values():
-                runner.prepare(stage)
-        measured = _measure(sample, own, on_gpu, age)
-        write_measurement(sample, measured, made)
-    work = work_of(config, request.photos or photos, evaluated, count_iterations(config, slots["gpu"]))
-    machines = Machines(own.gpus if request.gpus is None else request.gpus, request.cores or own.cores)
-    return Estimate(config, measured, work, machines, forecast(measured, work, machines))
 
 
-def _measure(sample: RunConfig, machines: Machines, on_gpu: Sequence[str], age: float) -> Measurement:
+def _measure(sample: RunConfig, machines: Machines, gpus: Mapping[str, float], age: float) -> Measurement:
     """Run a sample, and return its costs.
 
     Args:
         sample: config of the sample, with its name resolved.
         machines: the machines that run the sample.
-        on_gpu: names of the stages that run on GPUs.
+        gpus: name of each stage that runs on GPUs -> GPUs of a worker.
         age: age of this process when it had loaded the config [s]; `clipes run` needs as long until then.
     """
     begun = time.monotonic()
@@ -117,17 +123,20 @@ def _measure(sample: RunConfig, machines: Machines, on_gpu: Sequence[str], age: 
 
         flow = keep_sigterm_handler(pipeline)
         summary = server.record(lambda resumes: flow(sample, LAST_STAGE, not resumes, False, False))
-    return measured_costs(sample, summary.metrics, machines, on_gpu, age + time.monotonic() - begun)
+    return measured_costs(sample, summary.metrics, machines, gpus, age + time.monotonic() - begun)
 
 
-def _machines(runner: Runner) -> Machines:
-    networks = runner.slots["gpu"]
-    gpus = sum(slot.device != "cpu" for slot in networks)
-    threads = 0 if gpus else sum(slot.threads for slot in networks)
-    return Machines(gpus, max(threads, len(runner.slots["cpu"])))
+def _gpus_per_worker(runner: Runner) -> dict[str, float]:
+    """Return name of each stage that runs on GPUs -> GPUs of one of its workers, less than 1 if workers share them."""
+    share = runner.gpus() / len(runner.slots["gpu"])
+    return {name: share for name, stage in STAGES.items() if share and runner.workers_for(stage) == "gpu"}
 
 
-def _stages_on_gpu(runner: Runner) -> tuple[str, ...]:
-    """Return the names of the stages whose workers have a GPU."""
-    gpu = any(slot.device != "cpu" for slot in runner.slots["gpu"])
-    return tuple(name for name, stage in STAGES.items() if gpu and runner.workers_for(stage) == "gpu")
+def _training(
+    config: RunConfig, slots: Sequence[WorkerSlot], measured: Measurement, machines: Machines
+) -> tuple[int, int]:
+    """Return the iterations of the training, and the number of processes that train on the machines of the forecast."""
+    recipe = training_recipe(config, slots)
+    if recipe is None or measured.training is None:
+        return 0, 1
+    return recipe.iterations, recipe.processes(machines.gpus) if machines.gpus else measured.training.processes

@@ -10,6 +10,8 @@ from pydantic import Field, ValidationInfo, field_validator
 from clipes_core.config.crf import DenseCrfConfig
 from clipes_core.config.section import Section
 
+CHECKPOINTS, VALIDATIONS = 20, 10  # of a training whose config does not set the interval
+
 
 class TrainConfig(Section):
     """The training of the segmenter on the pseudo masks (CLIP-ES sec. 3.4, 4.1)."""
@@ -74,6 +76,14 @@ class TrainConfig(Section):
         "of the section `evaluation`. 0: no validation; null: 1/10 of all iterations.",
     )
     validate_photos: int = Field(100, ge=1, le=1_000_000, description="Maximum number of photos in a validation.")
+
+    def checkpoint_interval(self, iterations: int) -> int:
+        """Return the number of iterations between two checkpoints of a training with this many iterations."""
+        return max(1, iterations // CHECKPOINTS) if self.checkpoint_every is None else self.checkpoint_every
+
+    def validation_interval(self, iterations: int) -> int:
+        """Return the number of iterations between two validations; 0 if there are none."""
+        return max(1, iterations // VALIDATIONS) if self.validate_every is None else self.validate_every
 
 
 class EvaluationCrfConfig(DenseCrfConfig):

@@ -17,15 +17,14 @@ def print_estimate(console: Console, estimate: Estimate) -> None:
     measured, work, forecast = estimate.measured, estimate.work, estimate.forecast
     table = new_table("stage", "runs on", "s/photo", "core s/photo", "kB/photo", "GPU-hours", "core-hours")
     for stage in measured.stages:
-        photos = work.evaluated if stage.of_evaluation else work.photos
         table.add_row(
             stage.stage,
-            "gpu" if stage.on_gpu else "cpu",
+            "gpu" if stage.gpu_seconds else "cpu",
             f"{stage.seconds:.3f}",
             f"{stage.cpu_seconds:.3f}",
             f"{stage.stored_bytes / 1e3:.1f}",
-            f"{photos * stage.seconds / HOUR:.2f}" if stage.on_gpu else "",
-            f"{photos * stage.cpu_seconds / HOUR:.2f}",
+            f"{stage.rows(work) * stage.gpu_seconds / HOUR:.2f}" if stage.gpu_seconds else "",
+            f"{stage.rows(work) * stage.cpu_seconds / HOUR:.2f}",
         )
     print_table(console, table)
     console.print(f"measured on {measured.work.photos} photos, with {_machines(measured.machines)}")

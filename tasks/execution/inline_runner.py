@@ -30,6 +30,10 @@ class InlineRunner(Runner):
         self._one_at_a_time, self._cancelled = threading.Lock(), False
 
     @override
+    def cores(self) -> int:
+        return max(slot.threads for (slot,) in self.slots.values())  # only one job runs at a time
+
+    @override
     def run(self, job: ShardJob) -> ShardRecord:
         (slot,) = self.slots[self.workers_for(job.stage)]
         with self._one_at_a_time, act_as_worker(slot, self._rows):

@@ -6,6 +6,7 @@ from pkgutil import resolve_name
 from types import TracebackType
 from typing import Self
 
+from clipes.tasks.machine.devices import cores
 from clipes.tasks.machine.worker_state import NetworkWorkers, WorkerSlot
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord
 from clipes.tasks.plan.stage import Stage, Workers
@@ -80,6 +81,14 @@ class Runner(ABC):
         from clipes.tasks.models.clip import weights_digest
 
         return NetworkWorkers(tuple(self.slots["gpu"]), weights_digest(self.config.clip))
+
+    def gpus(self) -> int:
+        """Return how many GPUs all workers share; 0 if networks run on processors. Call it while the runner is open."""
+        return len({slot.device for slot in self.slots["gpu"]} - {"cpu"})
+
+    def cores(self) -> int:
+        """Return how many processor cores all workers together can keep busy; call it while the runner is open."""
+        return min(cores(), sum(slot.threads for slots in self.slots.values() for slot in slots))
 
     def most_jobs(self, workers: str) -> int:
         """Return how many jobs at once this kind of worker can need a thread for; call it while the runner is open."""

@@ -1,9 +1,10 @@
-"""Warn before a run starts if its largest shards may take longer than `execution.shard_timeout_s`."""
+"""Warn if the largest shard of a stage may take longer than `execution.shard_timeout_s`."""
 
 import logging
 import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.sharding import FEWEST_SHARDS
@@ -13,10 +14,25 @@ from clipes.tasks.storage.listed_store import ListedStore
 from clipes.tasks.storage.run_files import RunFiles
 from clipes_core.errors import BrokenArtifactError
 
-ASSUMED_SECONDS = 1.0  # per photo, on one core
 NEAR = 0.5  # share of the time limit at which a shard may exceed it, because photos differ in size and hosts in load
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """The time per photo in a stage.
+
+    Attributes:
+        seconds: time of a worker per photo [s].
+        source: where the time comes from, such as "assumed".
+    """
+
+    seconds: float
+    source: str
+
+
+ASSUMED = Rate(1.0, "assumed")
 
 
 def warn_of_time_limit(
@@ -49,23 +65,36 @@ def time_limit_warning(stage: Stage, inputs: RunInputs, measured: float | None) 
     Args:
         stage: stage with a row per photo.
         inputs: inputs of the run.
-        measured: time per photo in this stage [s]; None if it is unknown, so that ASSUMED_SECONDS is used.
+        measured: time per photo in this stage [s]; None if it is unknown, so that ASSUMED is used.
     """
-    limit, seconds = inputs.config.execution.shard_timeout_s, ASSUMED_SECONDS if measured is None else measured
-    photos = max((stage.kind.row_count(stage, inputs, shard) for shard in stage.kind.shards(stage, inputs)), default=0)
-    expected = photos * seconds
-    if expected <= NEAR * limit:
+    sizes = [stage.kind.row_count(stage, inputs, shard) for shard in stage.kind.shards(stage, inputs)]
+    rate = ASSUMED if measured is None else Rate(measured, "measured in the last run")
+    limit_s = inputs.config.execution.shard_timeout_s
+    return describe_excess(stage.name, max(sizes, default=0), inputs.shard_count, rate, limit_s)
+
+
+def describe_excess(stage: str, photos: int, shards: int, rate: Rate, limit_s: float) -> str | None:
+    """Say that the largest shard of a stage may take longer than the time limit; None if it takes less than NEAR of it.
+
+    Args:
+        stage: name of the stage.
+        photos: number of photos of the largest shard.
+        shards: number of shards.
+        rate: time per photo.
+        limit_s: `execution.shard_timeout_s` [s].
+    """
+    expected = photos * rate.seconds
+    if expected <= NEAR * limit_s:
         return None
-    rate = f"{seconds:.2g} s per photo ({'assumed' if measured is None else 'measured in the last run'})"
     advice = [f"execution.shard_timeout_s={math.ceil(expected / NEAR)}"]
     if photos > 1:
-        count, needed = max(inputs.shard_count, FEWEST_SHARDS), inputs.shard_count * expected / (NEAR * limit)
+        count, needed = max(shards, FEWEST_SHARDS), shards * expected / (NEAR * limit_s)
         doublings = math.ceil(math.log2(max(1, needed / count)))
         advice.insert(0, f"execution.shards={count << doublings}")
     return (
-        f"{stage.name}: the largest shard has {photos} photos and takes about {expected:.0f} s at {rate}, but "
-        f"execution.shard_timeout_s is {limit:g} s. A shard that reaches this limit is stopped and continued, which "
-        f"takes longer: set {' or '.join(advice)}"
+        f"{stage}: the largest shard has {photos} photos and takes about {expected:.0f} s at {rate.seconds:.2g} s per "
+        f"photo ({rate.source}), but execution.shard_timeout_s is {limit_s:g} s. A shard that reaches this limit is "
+        f"stopped and continued, which takes longer: set {' or '.join(advice)}"
     )
 
 

@@ -169,13 +169,17 @@ def count_evaluation(config: RunConfig) -> int:
     return len(_evaluation(config, checked_vocabulary(config)).photos) if config.train.enabled else 0
 
 
-def count_iterations(config: RunConfig, slots: Sequence[WorkerSlot]) -> int:
-    """Return the number of iterations of a run's training; 0 if the run trains no segmenter.
+def training_recipe(config: RunConfig, slots: Sequence[WorkerSlot]) -> "Recipe | None":
+    """Return the recipe of a run's training; None if the run trains no segmenter.
+
+    Args:
+        config: configuration of the run.
+        slots: slots of the GPU workers.
 
     Raises:
         UsageError: the MMSegmentation config cannot be used.
     """
-    return _recipe(config, checked_vocabulary(config), slots).iterations if config.train.enabled else 0
+    return _recipe(config, checked_vocabulary(config), slots) if config.train.enabled else None
 
 
 def check_data_set(config: RunConfig) -> None:

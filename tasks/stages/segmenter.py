@@ -97,14 +97,14 @@ class Segmenter(JointStage):
         number, at most one process trains per worker. The number of processes is the largest number within this limit
         that divides the batch size evenly.
         """
-        batch_size = cast("Recipe", job.training).batch_size
+        recipe = cast("Recipe", job.training)
         configured = job.config.execution.gpu_workers != "auto"
         most = len(devices) if configured and set(devices) == {"cpu"} else len(set(devices))
-        processes = max(count for count in range(1, most + 1) if batch_size % count == 0)
+        processes = recipe.processes(most)
         if processes < most:
             logger.info(
                 "batch size %d: training uses %d of %d devices, because the number must divide the batch size evenly",
-                batch_size,
+                recipe.batch_size,
                 processes,
                 most,
             )

@@ -159,6 +159,8 @@ class TrainingJson(TypedDict):
     iterations_per_second: float | None
     waited_seconds: float
     validation_seconds: NotRequired[float]
+    first_validation_seconds: NotRequired[float]
+    checkpoint_seconds: NotRequired[float]
     photos: int
     photos_without_mask: int
     parameters: int

@@ -68,16 +68,13 @@ class TrainingJob:
 
         The number is a multiple of `recipe.accumulated`, because a checkpoint holds no accumulated gradients.
         """
-        every = self.config.train.checkpoint_every or max(1, self.recipe.iterations // 20)
+        every = self.config.train.checkpoint_interval(self.recipe.iterations)
         return -(-every // self.recipe.accumulated) * self.recipe.accumulated
 
     @property
     def validate_every(self) -> int:
         """Number of iterations between two validations; 0 if there are no validations."""
-        if not self.validation:
-            return 0
-        every = self.config.train.validate_every
-        return max(1, self.recipe.iterations // 10) if every is None else every
+        return self.config.train.validation_interval(self.recipe.iterations) if self.validation else 0
 
 
 @dataclass(frozen=True)

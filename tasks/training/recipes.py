@@ -62,6 +62,10 @@ class Recipe:
         """Number of iterations whose gradients are accumulated for one step of the optimizer."""
         return int(self.optim_wrapper.get("accumulative_counts", 1))
 
+    def processes(self, most: int) -> int:
+        """Return how many processes train: the largest number up to `most` that divides the batch size evenly."""
+        return max(count for count in range(1, most + 1) if self.batch_size % count == 0)
+
     @property
     def init_digest(self) -> str:
         """Digest of the initial weights, as `initial_digest` returned it when the recipe was read."""

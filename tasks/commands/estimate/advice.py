@@ -4,9 +4,8 @@ import math
 from collections.abc import Iterator
 
 from clipes.tasks.commands.estimate.forecast import Forecast, Machines, Measurement, Work
+from clipes.tasks.plan.time_limit import Rate, describe_excess
 from clipes_core.config.run import RunConfig
-
-SAFE_SHARE = 0.5  # of the time limit of a shard
 
 
 def advice(
@@ -14,16 +13,12 @@ def advice(
 ) -> Iterator[str]:
     """Yield sentences for the user: the bottleneck with what relieves it, and shards that are too large."""
     yield f"bottleneck: {_bottleneck(config, measured, work, machines, forecast)}"
-    slowest = max(measured.stages, key=lambda stage: stage.seconds)
-    photos = work.evaluated if slowest.of_evaluation else work.photos
-    seconds = photos / work.shards * slowest.seconds
-    limit = config.execution.shard_timeout_s
-    if seconds > SAFE_SHARE * limit:
-        enough = math.ceil(photos * slowest.seconds / (SAFE_SHARE * limit))
-        yield (
-            f"a shard of {slowest.stage} takes about {seconds:.0f} s, but execution.shard_timeout_s is {limit:g}: set "
-            f"execution.shards to at least {enough}, or raise execution.shard_timeout_s"
-        )
+    for stage in measured.stages:
+        photos = math.ceil(stage.rows(work) / work.shards)
+        rate = Rate(stage.seconds, "measured on the sample")
+        excess = describe_excess(stage.stage, photos, work.shards, rate, config.execution.shard_timeout_s)
+        if excess is not None:
+            yield excess
 
 
 def _bottleneck(config: RunConfig, measured: Measurement, work: Work, machines: Machines, forecast: Forecast) -> str:
@@ -34,16 +29,18 @@ def _bottleneck(config: RunConfig, measured: Measurement, work: Work, machines: 
         return "the start of the program and of its workers, which does not depend on the number of photos"
     if forecast.bottleneck == "gpus":
         return f"the GPUs. {_balance(forecast, machines)}More GPUs shorten the run: execution.runner.kind=ray"
-    busiest = max(measured.stages, key=lambda stage: stage.cpu_seconds * (not stage.on_gpu))
+    on_cores = [stage for stage in measured.stages if not stage.gpu_seconds] or measured.stages
+    busiest = max(on_cores, key=lambda stage: stage.cpu_seconds * stage.rows(work))
     if machines.gpus:
         needed = math.ceil(forecast.core_seconds / (forecast.gpu_seconds / machines.gpus))
+        keep = f"{machines.gpus} GPUs keep" if machines.gpus > 1 else "One GPU keeps"
         return (
-            f"the processor cores, most of all for {busiest.stage}. {machines.gpus} GPUs keep {needed} cores busy: use "
+            f"the processor cores, most of all for {busiest.stage}. {keep} {needed} cores busy: use "
             "more cores (execution.runner.kind=ray adds those of other machines), or set crf.device=cuda"
         )
     return f"the processor cores, most of all for {busiest.stage}: use more cores or a GPU (execution.runner.kind=ray)"
 
 
 def _balance(forecast: Forecast, machines: Machines) -> str:
-    idle = 1 - forecast.core_seconds / machines.cores / (forecast.gpu_seconds / machines.gpus)
+    idle = 1 - forecast.core_seconds / machines.cores / forecast.stages_seconds
     return f"The cores are idle for {idle:.0%} of the time. "

@@ -1,10 +1,10 @@
 """Forecast the time, the memory and the store size of a run from the measured cost of a sample.
 
 The forecast assumes that the time of a stage is proportional to its photos, and that its workers share the work evenly.
-Stages on GPUs run at the same time as stages on processor cores. Without a GPU, all stages share the cores.
+Stages on GPUs run at the same time as stages on processor cores. Without a GPU, all stages share the cores. The stages
+that score the segmenter run after the training.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 # Measured costs of the process that runs the flow; see docs/performance.md.
@@ -25,6 +25,8 @@ class Work:
         evaluated: number of photos that the segmenter is scored on.
         iterations: number of iterations of the training; 0 if the run trains no segmenter.
         validated: number of photos of all validations together.
+        checkpoints: number of checkpoints that the training writes.
+        processes: number of processes that train together.
     """
 
     photos: int
@@ -32,6 +34,8 @@ class Work:
     evaluated: int = 0
     iterations: int = 0
     validated: int = 0
+    checkpoints: int = 0
+    processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -53,21 +57,25 @@ class StageCost:
 
     Attributes:
         stage: name of the stage.
-        on_gpu: whether the stage runs on GPUs.
         of_evaluation: whether the stage has a row for each photo that the segmenter is scored on.
         seconds: time of a worker [s].
+        gpu_seconds: time of a GPU [s]; less than `seconds` if several workers share it, and 0 without a GPU.
         cpu_seconds: processor time [s].
         stored_bytes: size of the artifacts in the store.
         peak_memory_mib: peak memory of a worker [MiB].
     """
 
     stage: str
-    on_gpu: bool
     of_evaluation: bool
     seconds: float
+    gpu_seconds: float
     cpu_seconds: float
     stored_bytes: float
     peak_memory_mib: int
+
+    def rows(self, work: Work) -> int:
+        """Return the number of photos of the stage."""
+        return work.evaluated if self.of_evaluation else work.photos
 
 
 @dataclass(frozen=True)
@@ -77,12 +85,14 @@ class TrainingCost:
     Attributes:
         iteration_seconds: time of an iteration [s].
         validation_seconds: time of a validation for each of its photos [s].
+        checkpoint_seconds: time to write a checkpoint [s].
         processes: number of processes that trained.
         peak_memory_mib: peak memory of a process [MiB].
     """
 
     iteration_seconds: float
     validation_seconds: float
+    checkpoint_seconds: float
     processes: int
     peak_memory_mib: int
 
@@ -111,8 +121,9 @@ class Forecast:
     """The forecast of a run.
 
     Attributes:
-        gpu_seconds: time of all GPUs together for the photos [s].
-        core_seconds: time of all processor cores together for the photos [s].
+        gpu_seconds: time of all GPUs together, without the training [s].
+        core_seconds: time of all processor cores together, without the training [s].
+        stages_seconds: duration of all stages except the training [s].
         training_seconds: duration of the training [s].
         wall_seconds: duration of the whole run [s].
         stored_bytes: size of the artifacts in the store, without the segmenter.
@@ -123,6 +134,7 @@ class Forecast:
 
     gpu_seconds: float
     core_seconds: float
+    stages_seconds: float
     training_seconds: float
     wall_seconds: float
     stored_bytes: float
@@ -135,54 +147,56 @@ def forecast(measured: Measurement, work: Work, machines: Machines) -> Forecast:
     """Forecast a run.
 
     The costs that do not depend on the amount of work, such as the start of workers and the loading of networks, are
-    those of the sample: its duration without the part that `_parts` explains.
+    those of the sample: its duration without the spans that `_spans` explains.
 
     Args:
         measured: costs of the sample. If its machines had no GPU, `machines` has none either.
         work: work of the run.
         machines: machines of the run.
     """
-    explained = _parts(measured, measured.work, measured.machines)
-    fixed = max(0.0, measured.wall_seconds - _duration(explained))
-    parts = _parts(measured, work, machines)
-    spans = {**parts, "start": fixed + parts["start"]}
-    rows = sum(_rows(stage, work) for stage in measured.stages)
+    explained = sum(_spans(measured, measured.work, measured.machines).values())
+    spans = _spans(measured, work, machines)
+    spans["start"] += max(0.0, measured.wall_seconds - explained)
+    rows = sum(stage.rows(work) for stage in measured.stages)
     return Forecast(
-        gpu_seconds=parts["gpus"] * machines.gpus,
-        core_seconds=parts["cores"] * machines.cores,
-        training_seconds=parts["training"],
-        wall_seconds=fixed + _duration(parts),
-        stored_bytes=sum(stage.stored_bytes * _rows(stage, work) for stage in measured.stages),
+        gpu_seconds=sum(stage.gpu_seconds * stage.rows(work) for stage in measured.stages),
+        core_seconds=sum(stage.cpu_seconds * stage.rows(work) for stage in measured.stages),
+        stages_seconds=spans["gpus"] + spans["cores"],
+        training_seconds=spans["training"],
+        wall_seconds=sum(spans.values()),
+        stored_bytes=sum(stage.stored_bytes * stage.rows(work) for stage in measured.stages),
         head_bytes=HEAD_BASE_BYTES + HEAD_BYTES_PER_PHOTO * (work.photos + work.evaluated),
         traffic_bytes=TRAFFIC_PER_ROW * rows + TRAFFIC_PER_SHARD * work.shards * len(measured.stages),
         bottleneck=max(spans, key=lambda name: spans[name]),
     )
 
 
-def _parts(measured: Measurement, work: Work, machines: Machines) -> dict[str, float]:
-    """Return the duration of each part of a run [s], except the fixed costs."""
-    on_gpu = [stage for stage in measured.stages if stage.on_gpu]
-    gpu = sum(stage.seconds * _rows(stage, work) for stage in on_gpu)
-    cpu = sum(stage.cpu_seconds * _rows(stage, work) for stage in measured.stages)
+def _spans(measured: Measurement, work: Work, machines: Machines) -> dict[str, float]:
+    """Divide the duration of a run [s], except the fixed costs, into the spans in which one thing decides the speed.
+
+    The stages before the training overlap, and so do those after it. During either time, the slower of GPUs and cores
+    decides.
+    """
+    spans = {"gpus": 0.0, "cores": 0.0}
+    for after_training in (False, True):
+        stages = [stage for stage in measured.stages if stage.of_evaluation is after_training]
+        gpu = sum(stage.gpu_seconds * stage.rows(work) for stage in stages)
+        on_gpus = gpu / machines.gpus if gpu else 0.0
+        on_cores = sum(stage.cpu_seconds * stage.rows(work) for stage in stages) / machines.cores
+        spans["gpus" if on_gpus > on_cores else "cores"] += max(on_gpus, on_cores)
     return {
-        "gpus": gpu / machines.gpus if on_gpu else 0.0,
-        "cores": cpu / machines.cores,
-        "training": _training_seconds(measured.training, work, machines),
+        **spans,
+        "training": _training_seconds(measured.training, work),
         "start": ORCHESTRATION_S * work.shards * len(measured.stages),
     }
 
 
-def _duration(parts: Mapping[str, float]) -> float:
-    return max(parts["gpus"], parts["cores"]) + parts["training"] + parts["start"]
-
-
-def _training_seconds(cost: TrainingCost | None, work: Work, machines: Machines) -> float:
-    """Return the duration of the training [s]. On GPUs, it is assumed to shrink with their number."""
+def _training_seconds(cost: TrainingCost | None, work: Work) -> float:
+    """Return the duration of the training [s]. An iteration is assumed to shrink with the number of processes."""
     if cost is None:
         return 0.0
-    faster = machines.gpus / cost.processes if machines.gpus else 1.0
-    return work.iterations * cost.iteration_seconds / faster + work.validated * cost.validation_seconds
-
-
-def _rows(stage: StageCost, work: Work) -> int:
-    return work.evaluated if stage.of_evaluation else work.photos
+    return (
+        work.iterations * cost.iteration_seconds * cost.processes / work.processes
+        + work.validated * cost.validation_seconds
+        + work.checkpoints * cost.checkpoint_seconds
+    )

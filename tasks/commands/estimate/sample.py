@@ -1,5 +1,6 @@
 """The sample of a data set that `clipes estimate` measures: its config, its costs, and the file that keeps them."""
 
+import math
 import re
 import socket
 from collections.abc import Mapping, Sequence
@@ -23,8 +24,7 @@ from clipes_core.errors import BrokenArtifactError, StageError
 SUFFIX = "-estimate"  # of the name of the run that measures a sample
 SHARDS_PER_WORKER = 4  # the first one of each worker also loads the network, so the others are timed
 PHOTOS_PER_WORKER = 2 * SHARDS_PER_WORKER
-MOST_ITERATIONS = 20  # of the sample's training
-VALIDATIONS = 10  # of a training, if train.validate_every is null
+MOST_ITERATIONS = 20  # of the sample's training; it is validated twice, because the first validation takes longer
 MEASUREMENT = TypeAdapter(Measurement)
 
 
@@ -39,7 +39,8 @@ def sample_config(config: RunConfig, photos: int, workers: int) -> RunConfig:
     # Without placeholders, so that later calls find the measurement. A name begins with a letter or digit.
     name = re.sub(r"\{(date|time)\}", "", config.name).strip("-_.") or "run"
     few = min(MOST_ITERATIONS, config.train.iterations or MOST_ITERATIONS)
-    every = 0 if config.train.validate_every == 0 else few
+    half = -(-few // 2)
+    every = 0 if config.train.validate_every == 0 else half
     shards = max(1, min(photos // 2, SHARDS_PER_WORKER * workers))
     return config.model_copy(
         update={
@@ -47,13 +48,13 @@ def sample_config(config: RunConfig, photos: int, workers: int) -> RunConfig:
             "dataset": config.dataset.model_copy(update={"sample": photos}),
             "execution": config.execution.model_copy(update={"shards": shards}),
             "train": config.train.model_copy(
-                update={"iterations": few, "checkpoint_every": few, "validate_every": every}
+                update={"iterations": few, "checkpoint_every": half, "validate_every": every}
             ),
         }
     )
 
 
-def work_of(config: RunConfig, photos: int, evaluated: int, iterations: int) -> Work:
+def work_of(config: RunConfig, photos: int, evaluated: int, iterations: int = 0, processes: int = 1) -> Work:
     """Return the amount of work of a run.
 
     Args:
@@ -61,22 +62,27 @@ def work_of(config: RunConfig, photos: int, evaluated: int, iterations: int) -> 
         photos: number of photos.
         evaluated: number of photos that the segmenter is scored on.
         iterations: number of iterations of the training; 0 without training.
+        processes: number of processes that train together.
     """
-    every, stated = config.train.validate_every, config.execution.shards
-    if every is None:
-        every = max(1, iterations // VALIDATIONS)
-    validations = -(-iterations // every) if every else 0
+    train, stated = config.train, config.execution.shards
+    shards = min(automatic_count(photos) if stated == "auto" else stated, photos)
+    if not iterations:
+        return Work(photos, shards)
+    every = train.validation_interval(iterations)
+    validations = math.ceil(iterations / every) if every else 0
     return Work(
         photos=photos,
-        shards=min(automatic_count(photos) if stated == "auto" else stated, photos),
-        evaluated=evaluated if iterations else 0,
+        shards=shards,
+        evaluated=evaluated,
         iterations=iterations,
-        validated=validations * min(config.train.validate_photos, evaluated),
+        validated=validations * min(train.validate_photos, evaluated),
+        checkpoints=math.ceil(iterations / train.checkpoint_interval(iterations)),
+        processes=processes,
     )
 
 
 def measured_costs(
-    config: RunConfig, metrics: Mapping[str, Any], machines: Machines, on_gpu: Sequence[str], wall_seconds: float
+    config: RunConfig, metrics: Mapping[str, Any], machines: Machines, gpus: Mapping[str, float], wall_seconds: float
 ) -> Measurement:
     """Return the costs of a sample that has been run.
 
@@ -84,7 +90,7 @@ def measured_costs(
         config: config of the sample, with its name resolved.
         metrics: content of the sample's metrics.json.
         machines: the machines that ran the sample.
-        on_gpu: names of the stages that ran on GPUs.
+        gpus: name of each stage that ran on GPUs -> GPUs of a worker, less than 1 if workers share them.
         wall_seconds: duration of the whole command [s].
 
     Raises:
@@ -114,25 +120,38 @@ def measured_costs(
         costs.append(
             StageCost(
                 stage=name,
-                on_gpu=name in on_gpu,
                 of_evaluation=evaluates,
                 seconds=share * each["seconds_per_row"],
+                gpu_seconds=gpus.get(name, 0.0) * share * each["seconds_per_row"],
                 cpu_seconds=share * each["cpu_seconds_per_row"],
                 stored_bytes=share * stored[name] / each["images"],
                 peak_memory_mib=each["peak_memory_mib"],
             )
         )
     training = metrics.get("training")
-    work = work_of(config, photos, evaluated, training["iterations"] if training else 0)
-    return Measurement(work, machines, wall_seconds, tuple(costs), _training_cost(training, work))
-
-
-def _training_cost(training: Mapping[str, Any] | None, work: Work) -> TrainingCost | None:
     if training is None:
-        return None
+        work, cost = work_of(config, photos, evaluated), None
+    else:
+        work = work_of(config, photos, evaluated, training["iterations"], training["processes"])
+        cost = _training_cost(training, work, min(config.train.validate_photos, evaluated))
+    return Measurement(work, machines, wall_seconds, tuple(costs), cost)
+
+
+def _training_cost(training: Mapping[str, Any], work: Work, validation: int) -> TrainingCost:
+    """Return what a training costs. The first of several validations is left out, because it takes longer.
+
+    Args:
+        training: facts about the training.
+        work: work of the sample.
+        validation: number of photos of each validation.
+    """
+    photos, seconds = work.validated, training["validation_seconds"]
+    if photos > validation:
+        photos, seconds = photos - validation, seconds - training["first_validation_seconds"]
     return TrainingCost(
         iteration_seconds=1 / training["iterations_per_second"],
-        validation_seconds=training["validation_seconds"] / work.validated if work.validated else 0.0,
+        validation_seconds=seconds / photos if photos else 0.0,
+        checkpoint_seconds=training["checkpoint_seconds"] / work.checkpoints,
         processes=training["processes"],
         peak_memory_mib=training["peak_memory_mib"],
     )

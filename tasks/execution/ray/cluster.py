@@ -2,6 +2,7 @@
 
 import contextvars
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -40,6 +41,8 @@ class ClusterWorkers:
         counters: counts of the rows of the run.
         slots: kind of worker (gpu, cpu) -> device and threads of each worker.
         weights: digest of CLIP's weights on the machines.
+        gpus: number of GPUs that all workers share; 0 if networks run on processors.
+        cores: number of processor cores that all workers together can keep busy.
     """
 
     def __init__(self, config: RunConfig, requests: dict[str, WorkerRequest], pools: dict[str, RayPool]) -> None:
@@ -51,6 +54,10 @@ class ClusterWorkers:
             "gpu": (WorkerSlot(device, requests["gpu"].threads),) * requests["gpu"].count,
             "cpu": (WorkerSlot("cpu", requests["cpu"].threads),) * requests["cpu"].count,
         }
+        nodes = pools["gpu"].hosts.look()
+        self.gpus = math.ceil(requests["gpu"].count * requests["gpu"].gpus)
+        threads = sum(request.count * request.threads for request in requests.values())
+        self.cores = max(1, min(sum(node.cpus for node in nodes), threads))
         other = pools.get("cpu", pools["gpu"])  # a planned run has no other workers, and trains nothing
         self._training = TrainingPool(pools["gpu"], other, settings.training_nodes, settings.wait_s)
 

@@ -120,6 +120,14 @@ class RayRunner(Runner):
         return NetworkWorkers(tuple(self.slots["gpu"]), self._workers.weights)
 
     @override
+    def gpus(self) -> int:
+        return self._workers.gpus
+
+    @override
+    def cores(self) -> int:
+        return self._workers.cores
+
+    @override
     def most_jobs(self, workers: str) -> int:
         return self._workers.most_jobs(workers)
 

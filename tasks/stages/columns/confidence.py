@@ -62,7 +62,7 @@ def shard_confidence(uri: str) -> ShardConfidence:
     """
     footer = read_footer(uri)
     if footer.index is None or ENTRY not in footer.metadata:
-        return _from_rows(read_table(uri, ("image_id", "status", "confidence_histogram"), footer))
+        return _from_rows(read_table(uri, ("image_id", "status", "confidence_histogram")))
     found = json.loads(footer.metadata[ENTRY])
     means = np.frombuffer(base64.b64decode(found["means"]), "<f4")
     return _named(footer.index, means, np.array(found["histogram"], np.int64))

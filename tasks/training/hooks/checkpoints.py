@@ -190,12 +190,13 @@ class CheckpointHook(Hook):
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Write a checkpoint if one is due. Write best.pt if this iteration has the highest mIoU so far."""
         done = batch_idx + 1
-        if not self._writes:
+        best, due = self._curve.best_iteration == done, done % self._every == 0 or done == runner.max_iters
+        if not self._writes or not (best or due):
             return
-        with self._clock.paused():
-            if self._curve.best_iteration == done:
+        with self._clock.paused(self._clock.writes):
+            if best:
                 self._folder.write_best({"iteration": done, "state_dict": unwrapped_model(runner).state_dict()})
-            if done % self._every == 0 or done == runner.max_iters:
+            if due:
                 self._folder.write(done, self._state(runner, done))
 
     def _state(self, runner: Runner, done: int) -> dict[str, Any]:

@@ -20,12 +20,13 @@ class Clock:
         waited: time spent waiting for the photos of these iterations [s].
         first: the part of `seconds` and `waited` that belongs to the first of these iterations [s]. It includes the
             start of the processes that load the photos.
-        validated: time spent on validations [s].
+        validations: duration of each validation [s].
+        writes: duration of each time that checkpoints were written [s].
     """
 
     def __init__(self) -> None:
         self.iterations, self.seconds, self.waited, self.first = 0, 0.0, 0.0, 0.0
-        self.validated = 0.0
+        self.validations, self.writes = list[float](), list[float]()
         self._last_lap = perf_counter()
 
     @property
@@ -37,11 +38,11 @@ class Clock:
         return self.iterations / spent if self.iterations else None
 
     @contextmanager
-    def paused(self, validates: bool = False) -> Iterator[None]:
+    def paused(self, durations: list[float] | None = None) -> Iterator[None]:
         """Stop the clock during the block, so that the current lap does not include the duration of the block.
 
         Args:
-            validates: if True, the block is a validation, and its duration is added to `validated`.
+            durations: list to which the duration of the block is appended [s], such as `validations`.
         """
         began = perf_counter()
         try:
@@ -49,7 +50,8 @@ class Clock:
         finally:
             gone = perf_counter() - began
             self._last_lap += gone
-            self.validated += gone if validates else 0.0
+            if durations is not None:
+                durations.append(gone)
 
     def lap(self) -> float:
         """Return the time since the previous call [s], without pauses."""

@@ -64,7 +64,7 @@ class ValidationHook(Hook):
         """Score the network if a validation is due."""
         done = batch_idx + 1
         if done % self._every == 0 or done == runner.max_iters:
-            with self._clock.paused(validates=True):
+            with self._clock.paused(self._clock.validations):
                 self._curve.add_miou(self._miou(unwrapped_model(runner)))
 
     def _miou(self, model: torch.nn.Module) -> float:

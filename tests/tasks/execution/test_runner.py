@@ -13,7 +13,7 @@ from support.toy_stages import FAILING, HANGS, RECORDS_PROCESS
 from clipes.tasks.execution.local_runner import LocalRunner
 from clipes.tasks.execution.runner import RUNNERS, runner_for
 from clipes.tasks.execution.scheduler import rows_done
-from clipes.tasks.machine.devices import gpu_slots
+from clipes.tasks.machine.devices import cores, gpu_slots
 from clipes.tasks.machine.interruption import interruption_first
 from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes.tasks.plan.jobs import shard_job
@@ -115,6 +115,26 @@ def test_a_stage_may_choose_its_workers_by_their_devices(prepared, kind):
         assert (runner.workers_for(MASKS), runner.workers_for(CAMS)) == ("cpu", "gpu")
         runner.slots = {**runner.slots, "gpu": (WorkerSlot("cuda:0", 1),)}
         assert (runner.workers_for(MASKS), runner.workers_for(CAMS)) == ("gpu", "gpu")
+
+
+@pytest.mark.parametrize("execution", [{}, {"gpu_workers": 1, "cpu_workers": 1}, {"gpu_workers": 5, "cpu_workers": 7}])
+def test_a_runner_counts_the_cores_of_its_machines_and_not_its_workers(tiny, kind, execution):
+    with runner_for(tiny.config(execution={**execution, "runner": {"kind": kind}})) as runner:
+        assert (runner.gpus(), runner.cores()) == (0, 1 if kind == "inline" and execution != WORKERS else cores())
+
+
+def test_a_runner_counts_gpus_and_not_the_workers_that_share_them(tiny):
+    runner = runner_for(tiny.config())
+    runner.slots = {"gpu": [WorkerSlot(f"cuda:{number % 2}", 1) for number in range(6)], "cpu": [WorkerSlot("cpu", 1)]}
+    assert runner.gpus() == 2
+    runner.slots["gpu"] = [WorkerSlot("mps", 1)]
+    assert runner.gpus() == 1
+
+
+def test_a_runner_has_no_more_cores_than_its_workers_can_keep_busy(tiny):
+    runner = runner_for(tiny.config(execution={"cpu_workers": 1}))
+    runner.slots = {**runner.slots, "gpu": ()}
+    assert runner.cores() == 1
 
 
 def test_a_closed_runner_refuses_jobs(prepared, kind):

@@ -4,8 +4,8 @@ from clipes.tasks.commands.estimate.advice import advice
 from clipes.tasks.commands.estimate.forecast import Machines, Measurement, StageCost, Work, forecast
 from clipes_core.config.run import RunConfig
 
-CAMS = StageCost("cams", True, False, seconds=0.05, cpu_seconds=0.01, stored_bytes=9_000, peak_memory_mib=2_000)
-MASKS = StageCost("masks", False, False, seconds=0.5, cpu_seconds=0.4, stored_bytes=36_000, peak_memory_mib=300)
+CAMS = StageCost("cams", False, 0.05, gpu_seconds=0.05, cpu_seconds=0.01, stored_bytes=9_000, peak_memory_mib=2_000)
+MASKS = StageCost("masks", False, 0.5, gpu_seconds=0, cpu_seconds=0.4, stored_bytes=36_000, peak_memory_mib=300)
 MANY = Work(100_000, 1_000)
 
 
@@ -22,15 +22,40 @@ def test_too_few_cores_are_named_with_the_number_that_suffices():
     assert line.startswith("bottleneck: the GPUs. The cores are idle for 1% of the time.")
 
 
+def test_a_single_gpu_is_named_as_one():
+    (line,) = advised(CAMS, MASKS, machines=Machines(1, 2))
+    assert "One GPU keeps 9 cores busy" in line
+
+
+def test_cores_are_never_idle_for_less_than_no_time():
+    """The GPUs take longer after the training, and the cores before it."""
+    scores = StageCost("segmenter_scores", True, 1.0, 1.0, 0.02, 1_000, 1_500)
+    work = Work(1_000, 10, evaluated=1_000)
+    (line,) = advised(
+        replace(CAMS, gpu_seconds=0.4), replace(MASKS, cpu_seconds=0.9), scores, machines=Machines(1, 1), work=work
+    )
+    assert line.startswith("bottleneck: the GPUs. The cores are idle for 51% of the time.")
+
+
 def test_without_a_gpu_the_busiest_stage_is_named():
-    on_cpu = replace(CAMS, on_gpu=False, cpu_seconds=0.9)
+    on_cpu = replace(CAMS, gpu_seconds=0, cpu_seconds=0.9)
     (line,) = advised(on_cpu, MASKS, machines=Machines(0, 2))
     assert line.startswith("bottleneck: the processor cores, most of all for cams: use more cores or a GPU")
 
 
-def test_shards_that_take_too_long_are_named_with_a_number_that_suffices():
-    _, line = advised(CAMS, MASKS, machines=Machines(8, 66), work=Work(2_000_000, 32))
-    assert "a shard of masks takes about 31250 s, but execution.shard_timeout_s is 3600: set execution.shards" in line
-    enough = int(line.partition("at least ")[2].partition(",")[0])
-    work = Work(2_000_000, enough)
-    assert len(advised(CAMS, MASKS, machines=Machines(8, 66), work=work)) == 1
+def test_each_stage_whose_shards_may_exceed_the_time_limit_is_reported_with_what_suffices():
+    slow = replace(CAMS, seconds=0.1)
+    _, cams, masks = advised(slow, MASKS, machines=Machines(8, 66), work=Work(2_000_000, 32))
+    assert cams.startswith("cams: the largest shard has 62500 photos and takes about 6250 s at 0.1 s per photo")
+    assert "31250 s at 0.5 s per photo (measured on the sample), but execution.shard_timeout_s is 3600 s" in masks
+    shards, seconds = (int(setting.partition("=")[2]) for setting in masks.rpartition("set ")[2].split(" or "))
+    assert len(advised(slow, MASKS, machines=Machines(8, 66), work=Work(2_000_000, shards))) == 1
+    raised = {"shard_timeout_s": seconds}
+    assert len(advised(slow, MASKS, machines=Machines(8, 66), work=Work(2_000_000, 32), **raised)) == 1
+
+
+def test_the_photos_of_the_evaluation_are_compared_with_the_time_limit_by_their_own_number():
+    scores = StageCost("segmenter_scores", True, 3.0, 3.0, 0.02, 1_000, 1_500)
+    assert len(advised(CAMS, scores, machines=Machines(8, 66), work=Work(2_000_000, 2_000, 1_449))) == 1
+    _, line = advised(CAMS, scores, machines=Machines(8, 66), work=Work(2_000_000, 2_000, 2_000_000))
+    assert line.startswith("segmenter_scores: the largest shard has 1000 photos and takes about 3000 s")

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from clipes.tasks.commands.estimate.forecast import (
@@ -10,10 +12,10 @@ from clipes.tasks.commands.estimate.forecast import (
     forecast,
 )
 
-CAMS = StageCost("cams", True, False, seconds=0.05, cpu_seconds=0.01, stored_bytes=9_000, peak_memory_mib=2_000)
-MASKS = StageCost("masks", False, False, seconds=0.5, cpu_seconds=0.4, stored_bytes=36_000, peak_memory_mib=300)
-SCORES = StageCost("segmenter_scores", True, True, 0.1, 0.02, 1_000, 1_500)
-TRAINING = TrainingCost(iteration_seconds=0.2, validation_seconds=0.03, processes=1, peak_memory_mib=900)
+CAMS = StageCost("cams", False, 0.05, gpu_seconds=0.05, cpu_seconds=0.01, stored_bytes=9_000, peak_memory_mib=2_000)
+MASKS = StageCost("masks", False, 0.5, gpu_seconds=0, cpu_seconds=0.4, stored_bytes=36_000, peak_memory_mib=300)
+SCORES = StageCost("segmenter_scores", True, 0.1, 0.1, 0.02, 1_000, 1_500)
+TRAINING = TrainingCost(0.2, validation_seconds=0.03, checkpoint_seconds=0.5, processes=1, peak_memory_mib=900)
 SAMPLE = Work(photos=20, shards=4)
 ONE_GPU = Machines(gpus=1, cores=4)
 
@@ -23,7 +25,9 @@ def measured(*stages, machines=ONE_GPU, wall_seconds=10.0, training=None, work=S
 
 
 def test_the_sample_itself_is_forecast_exactly():
-    costs = measured(CAMS, MASKS, training=TRAINING, work=Work(20, 4, iterations=20, validated=5), wall_seconds=30.0)
+    costs = measured(
+        CAMS, MASKS, training=TRAINING, work=Work(20, 4, iterations=20, validated=5, checkpoints=2), wall_seconds=30.0
+    )
     assert forecast(costs, costs.work, costs.machines).wall_seconds == pytest.approx(30.0)
 
 
@@ -52,7 +56,7 @@ def test_gpus_and_cores_work_at_the_same_time():
 
 
 def test_without_a_gpu_all_stages_share_the_cores():
-    on_cpu = StageCost("cams", False, False, 1.0, 0.9, 9_000, 2_000)
+    on_cpu = StageCost("cams", False, 1.0, 0.0, 0.9, 9_000, 2_000)
     costs = measured(on_cpu, MASKS, machines=Machines(0, 2), wall_seconds=0.0)
     found = forecast(costs, Work(1_000, 32), Machines(0, 2))
     assert found.gpu_seconds == 0
@@ -70,19 +74,30 @@ def test_a_short_run_is_dominated_by_the_start():
     assert forecast(measured(CAMS, MASKS, wall_seconds=60.0), SAMPLE, ONE_GPU).bottleneck == "start"
 
 
-def test_the_training_shrinks_with_the_gpus_but_not_with_the_cores():
+def test_the_training_shrinks_with_its_processes_but_not_its_validations_and_checkpoints():
     costs = measured(CAMS, training=TRAINING)
-    work = Work(20, 4, evaluated=0, iterations=1_000, validated=100)
-    on_one, on_four, on_cores = (
-        forecast(costs, work, machines).training_seconds
-        for machines in (Machines(1, 4), Machines(4, 4), Machines(1, 64))
-    )
-    assert on_one == pytest.approx(203)
-    assert on_four == pytest.approx(53)
-    assert on_cores == on_one
-    assert forecast(costs, work, ONE_GPU).bottleneck == "training"
+    works = [Work(20, 4, 0, 1_000, validated=100, checkpoints=20, processes=processes) for processes in (1, 4)]
+    on_one, on_four = (forecast(costs, work, ONE_GPU) for work in works)
+    assert on_one.training_seconds == pytest.approx(200 + 3 + 10)
+    assert on_four.training_seconds == pytest.approx(50 + 3 + 10)
+    assert forecast(costs, works[0], Machines(1, 64)).training_seconds == on_one.training_seconds
+    assert on_one.bottleneck == "training"
 
 
 def test_scores_of_the_segmenter_count_its_own_photos():
     found = forecast(measured(CAMS, SCORES), Work(1_000, 10, evaluated=50), ONE_GPU)
     assert found.gpu_seconds == pytest.approx(1_000 * 0.05 + 50 * 0.1)
+
+
+def test_the_scores_of_the_segmenter_wait_for_the_masks_and_the_training():
+    costs = measured(CAMS, MASKS, SCORES, wall_seconds=0.0)
+    work = Work(1_000, 10, evaluated=500)
+    found = forecast(costs, work, Machines(gpus=1, cores=4))
+    assert found.stages_seconds == pytest.approx(1_000 * 0.41 / 4 + 500 * 0.1)  # masks take longer than CAMs
+    assert found.wall_seconds == pytest.approx(found.stages_seconds + 3 * 10 * ORCHESTRATION_S)
+
+
+def test_workers_that_share_a_gpu_count_as_one_gpu():
+    alone, shared = measured(CAMS), measured(replace(CAMS, seconds=0.1))  # two workers, each half as fast
+    work = Work(100_000, 100)
+    assert forecast(alone, work, ONE_GPU) == forecast(shared, work, ONE_GPU)

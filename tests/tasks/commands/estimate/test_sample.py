@@ -24,11 +24,11 @@ from clipes_core.errors import StageError
 SLOTS = {"gpu": (WorkerSlot("cpu", 1),), "cpu": (WorkerSlot("cpu", 1),)}
 COUNTS = {"images": 24, "seconds_per_row": 0.5, "cpu_seconds_per_row": 0.25, "peak_memory_mib": 100}
 MEASURED = Measurement(
-    Work(24, 8, 10, 20, 10),
+    Work(24, 8, 10, 20, 20, 2),
     Machines(0, 2),
     20.0,
-    (StageCost("cams", False, False, 0.5, 0.25, 9_000.0, 100),),
-    TrainingCost(0.2, 0.03, 1, 900),
+    (StageCost("cams", False, 0.5, 0.0, 0.25, 9_000.0, 100),),
+    TrainingCost(0.2, 0.03, 0.5, 1, 900),
 )
 
 
@@ -56,7 +56,7 @@ def test_the_sample_is_a_run_of_its_own_with_few_photos_and_iterations():
     assert sample.name == "voc-estimate"
     assert sample.dataset.sample == 24
     assert sample.execution.shards == 8
-    assert (sample.train.iterations, sample.train.checkpoint_every, sample.train.validate_every) == (20, 20, 20)
+    assert (sample.train.iterations, sample.train.checkpoint_every, sample.train.validate_every) == (20, 10, 10)
 
 
 @pytest.mark.parametrize(("name", "sampled"), [("{date}", "run-estimate"), ("{date}-voc{time}", "voc-estimate")])
@@ -75,38 +75,62 @@ def test_a_shorter_training_is_measured_completely_and_without_validations_if_th
 
 
 @pytest.mark.parametrize(
-    ("train", "iterations", "evaluated", "validated"),
+    ("train", "iterations", "evaluated", "validated", "checkpoints"),
     [
-        ({}, 2_200, 300, 10 * 100),
-        ({}, 2_205, 300, 11 * 100),
-        ({"validate_every": 1_000}, 2_200, 40, 3 * 40),
-        ({"validate_every": 0}, 2_200, 300, 0),
-        ({}, 3, 40, 3 * 40),
+        ({}, 2_200, 300, 10 * 100, 20),
+        ({}, 2_205, 300, 11 * 100, 21),
+        ({"validate_every": 1_000, "checkpoint_every": 500}, 2_200, 40, 3 * 40, 5),
+        ({"validate_every": 0}, 2_200, 300, 0, 20),
+        ({}, 3, 40, 3 * 40, 3),
     ],
 )
-def test_the_photos_of_all_validations_count(train, iterations, evaluated, validated):
-    work = work_of(RunConfig(name="voc", train=train), 50, evaluated, iterations)
-    assert work == Work(50, 32, evaluated, iterations, validated)
+def test_all_validations_and_checkpoints_count(train, iterations, evaluated, validated, checkpoints):
+    work = work_of(RunConfig(name="voc", train=train), 50, evaluated, iterations, 4)
+    assert work == Work(50, 32, evaluated, iterations, validated, checkpoints, 4)
+
+
+def test_without_training_no_photo_is_scored():
+    assert work_of(RunConfig(name="voc"), 50, 300) == Work(50, 32)
 
 
 def test_a_run_has_no_more_shards_than_photos():
-    assert work_of(RunConfig(name="voc"), 5, 0, 0) == Work(photos=5, shards=5)
+    assert work_of(RunConfig(name="voc"), 5, 0) == Work(photos=5, shards=5)
 
 
 def test_the_costs_are_those_of_all_photos_even_if_only_some_have_a_row(recorded):
     metrics = {"stages": {"cams": COUNTS, "mask_scores": {**COUNTS, "images": 6}}}
-    found = measured_costs(recorded, metrics, Machines(1, 2), ["cams"], 10.0)
+    found = measured_costs(recorded, metrics, Machines(1, 2), {"cams": 0.5}, 10.0)
     cams, scores = found.stages
-    assert (cams.stage, cams.on_gpu, cams.seconds, cams.cpu_seconds) == ("cams", True, 0.5, 0.25)
-    assert (scores.stage, scores.on_gpu, scores.seconds) == ("mask_scores", False, 0.125)
+    assert (cams.stage, cams.seconds, cams.gpu_seconds, cams.cpu_seconds) == ("cams", 0.5, 0.25, 0.25)
+    assert (scores.stage, scores.seconds, scores.gpu_seconds) == ("mask_scores", 0.125, 0.0)
     assert cams.stored_bytes == 100
     assert scores.stored_bytes == 100
     assert found.work == Work(24, 24)
 
 
+@pytest.mark.parametrize(
+    ("every", "seconds"),
+    [
+        (10, 0.5),  # two validations of ten photos, which took 8 s and 5 s
+        (20, 1.3),
+        (0, 0.0),
+    ],
+)
+def test_the_first_validation_of_a_sample_is_left_out_if_there_are_more(recorded, every, seconds):
+    facts = {"iterations": 20, "processes": 2, "iterations_per_second": 5.0, "peak_memory_mib": 900}
+    facts |= {"validation_seconds": 13.0, "first_validation_seconds": 8.0, "checkpoint_seconds": 3.0}
+    train = recorded.train.model_copy(update={"validate_every": every, "checkpoint_every": 10})
+    metrics = {
+        "stages": {"cams": COUNTS, "segmenter_scores": {**COUNTS, "images": 10, "seconds_per_row": None}},
+        "training": facts,
+    }
+    found = measured_costs(recorded.model_copy(update={"train": train}), metrics, Machines(0, 2), {}, 10.0)
+    assert found.training == TrainingCost(0.2, seconds, 1.5, 2, 900)
+
+
 def test_a_sample_without_usable_photos_is_reported(recorded):
     with pytest.raises(StageError, match=r"^no photo of the sample could be used: choose a larger --sample$"):
-        measured_costs(recorded, {"stages": {}}, Machines(0, 2), [], 10.0)
+        measured_costs(recorded, {"stages": {}}, Machines(0, 2), {}, 10.0)
 
 
 def test_a_measurement_is_kept_for_the_same_config_host_and_workers(config):

@@ -24,7 +24,7 @@ from support.ray_runs import (
 from clipes.tasks.execution.runner import runner_for
 from clipes.tasks.execution.scheduler import rows_done
 from clipes.tasks.execution.stage_shards import StageShards
-from clipes.tasks.machine.devices import clip_precision
+from clipes.tasks.machine.devices import clip_precision, cores
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.preparation import list_photos, prepare_run
 from clipes_core.errors import ConfigError, WorkerError
@@ -185,14 +185,15 @@ def test_a_node_with_other_weights_that_joins_gets_no_work(other_home, caplog):
 def test_the_devices_of_the_workers_decide_the_keys_not_those_of_the_head(photos, run_on, tmp_path):
     config = photos.config(
         store=str(tmp_path / "store"),
-        execution={"runner": {**RAY, "cpus_per_gpu_worker": 1}},
+        execution={"runner": {**RAY, "cpus_per_gpu_worker": 1, "gpus_per_worker": 0.5}},
         clip={"precision": "auto", "device": "auto"},
     )
     path = os.pathsep.join([str(FAKE_CUDA), PYTHONPATH])
     second = {"node_name": "second", "num_gpus": 1, "env_vars": {"PYTHONPATH": path}}
     with ray_cluster(second), runner_for(config, writes=False) as runner:
         workers = runner.network_workers()
-    assert [slot.device for slot in workers.slots] == ["cuda:0"]
+        assert (runner.gpus(), runner.cores()) == (1, 2 * cores())
+    assert [slot.device for slot in workers.slots] == ["cuda:0", "cuda:0"]
     assert clip_precision(config.clip, workers.slots) == "fp16"
     run = prepare_run(config, "cams", list_photos(config), workers)
     on_head = replace(run.inputs, precision="fp32")

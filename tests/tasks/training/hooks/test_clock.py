@@ -1,3 +1,4 @@
+from contextlib import suppress
 from time import perf_counter, sleep
 
 from clipes.tasks.training.hooks.clock import Clock, ClockHook
@@ -74,11 +75,14 @@ def test_the_hook_records_the_first_iteration():
     assert clock.first == first <= clock.seconds + clock.waited
 
 
-def test_validations_are_timed_even_if_they_fail():
+def test_the_durations_of_pauses_are_kept_even_if_they_fail():
     clock = Clock()
-    try:
-        with clock.paused(validates=True):
-            sleep(0.01)
-            raise KeyError
-    except KeyError:
-        assert clock.validated >= 0.01
+    with suppress(KeyError), clock.paused(clock.validations):
+        sleep(0.01)
+        raise KeyError
+    for _ in range(2):
+        with clock.paused(clock.writes):
+            sleep(0.02)
+    assert [len(clock.validations), len(clock.writes)] == [1, 2]
+    assert clock.validations[0] >= 0.01
+    assert min(clock.writes) >= 0.02
