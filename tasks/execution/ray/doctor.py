@@ -45,12 +45,13 @@ def _examine(config: RunConfig, settings: RaySettings) -> Iterator[Check]:
     counts = f"{requests['gpu'].count} GPU workers on {requests['gpu'].device}, {requests['cpu'].count} CPU workers"
     yield "ray cluster", True, f"{len(nodes)} machines with room for {counts}"
     yield "ray ports", True, _ports()
-    request = WorkerRequest("cpu", 0, 0, 1, 1, networks=True, fixed=True)
+    on_gpus = requests["gpu"].gpus > 0
+    roles = [_role(bool(node.gpus if on_gpus else node.cpus)) for node in nodes]
     try:
         with hosts.probing():
-            facts = [_on(node, host_facts, hosts.greeting(node, request)) for node in nodes]
-            for node, reference in zip(nodes, facts, strict=True):
-                yield _check_node(hosts, node, reference, request)
+            facts = [_on(node, host_facts, hosts.greeting(node, role)) for node, role in zip(nodes, roles, strict=True)]
+            for node, role, reference in zip(nodes, roles, facts, strict=True):
+                yield _check_node(hosts, node, reference, role)
     except ClipesError as exc:
         yield "ray store", False, str(exc)
     for node in nodes:
@@ -58,6 +59,11 @@ def _examine(config: RunConfig, settings: RaySettings) -> Iterator[Check]:
             yield _check_gpu(node, settings)
     if len(nodes) > 1:
         yield _all_reduce(nodes)
+
+
+def _role(networks: bool) -> WorkerRequest:
+    """Return the worker that a machine must suit. Only workers that run networks need weights."""
+    return WorkerRequest("cpu", 0, 0, 1, 1, networks, fixed=True)
 
 
 def _ports() -> str:
@@ -81,7 +87,8 @@ def _check_node(hosts: Hosts, node: Node, facts: Any, request: WorkerRequest) ->
     except TransientError as exc:
         return what, False, str(exc)
     size = f"{node.cpus} cores, {node.gpus:g} GPUs, {node.memory_bytes / GIB:.1f} GiB"
-    return what, True, f"{size}; its packages and weights are those of this run, and it shares the store"
+    same = "packages and weights are" if request.networks else "packages (it needs no weights) are"
+    return what, True, f"{size}; its {same} those of this run, and it shares the store"
 
 
 def _check_gpu(node: Node, settings: RaySettings) -> Check:

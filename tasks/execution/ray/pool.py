@@ -1,5 +1,6 @@
 """Long-lived workers on the machines of a cluster. Each makes one shard at a time, and is replaced if it fails."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +19,10 @@ from clipes_core.errors import StoppedError, WorkerError
 
 POLL_SECONDS = 0.1
 WAIT_SECONDS = 1.0  # a waiting call also looks without being notified
+QUIET_SECONDS = 20.0  # after which a call that waits for the first worker says so
 STARVING_SECONDS = 3.0  # without any worker, before pools of other kinds are asked for room
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ class FilledSlots:
             WorkerError: no worker has answered within `wait_s`.
             StoppedError: the pool was closed.
         """
-        end, first = time.monotonic() + self._wait_s, True
+        end, tell_at, first = time.monotonic() + self._wait_s, time.monotonic() + QUIET_SECONDS, True
         with self._changed:
             while sum(slot.started for slot in self.slots) < min(number or len(self.slots), len(self.slots)):
                 self._keeper.check()
@@ -89,6 +93,9 @@ class FilledSlots:
                     end, first = min(end, time.monotonic() + grace_s), False
                 if time.monotonic() >= end:
                     break
+                if first and time.monotonic() >= tell_at:
+                    tell_at, needs = end, _needs(self.request)
+                    logger.info("waiting up to %g s for a worker of the Ray cluster (%s)", self._wait_s, needs)
                 self._changed.wait(POLL_SECONDS)
             self.hosts.check()
             if not any(slot.started for slot in self.slots):
@@ -199,8 +206,12 @@ class RayPool(FilledSlots):
 
 
 def _no_worker(request: WorkerRequest, wait_s: float) -> WorkerError:
-    gpus = f"{request.gpus:g} GPUs and " if request.gpus else ""
     return WorkerError(
-        f"no worker of the Ray cluster was ready within {wait_s:g} s (each needs {gpus}{request.cpus:g} CPUs): "
-        "`ray status` shows what the cluster lacks; add machines, or raise execution.runner.wait_s"
+        f"no worker of the Ray cluster was ready within {wait_s:g} s ({_needs(request)}): `ray status` shows what the "
+        "cluster lacks; add machines, wait until other programs free them, or raise execution.runner.wait_s"
     )
+
+
+def _needs(request: WorkerRequest) -> str:
+    gpus = f"GPUs: {request.gpus:g}, " if request.gpus else ""
+    return f"each needs {gpus}cores: {request.cpus:g}"

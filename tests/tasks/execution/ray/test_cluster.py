@@ -21,6 +21,7 @@ from support.ray_runs import (
     wait_for_artifact,
 )
 
+from clipes.tasks.execution.ray import pool
 from clipes.tasks.execution.runner import runner_for
 from clipes.tasks.execution.scheduler import rows_done
 from clipes.tasks.execution.stage_shards import StageShards
@@ -199,6 +200,27 @@ def test_the_devices_of_the_workers_decide_the_keys_not_those_of_the_head(photos
     on_head = replace(run.inputs, precision="fp32")
     assert run.keys["cams"] != run.with_inputs(on_head).keys["cams"]
     assert not (tmp_path / "store").exists()
+
+
+def test_a_plan_waits_for_a_free_gpu_and_then_says_what_it_needs(photos, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(pool, "QUIET_SECONDS", 1.0)
+    path = os.pathsep.join([str(FAKE_CUDA), PYTHONPATH])
+    second = {"node_name": "second", "num_gpus": 1, "env_vars": {"PYTHONPATH": path}}
+
+    def runner(wait_s):
+        ray_settings = {**RAY, "cpus_per_gpu_worker": 1, "wait_s": wait_s}
+        config = photos.config(
+            store=str(tmp_path / "store"),
+            execution={"runner": ray_settings},
+            clip={"precision": "auto", "device": "auto"},
+        )
+        return runner_for(config, writes=False)
+
+    needs = r"\(each needs GPUs: 1, cores: 1\)"
+    told = rf"^no worker of the Ray cluster was ready within 3 s {needs}"
+    with ray_cluster(second), runner(60), pytest.raises(WorkerError, match=told), runner(3):
+        pass
+    assert any(re.fullmatch(f"waiting up to 3 s for a worker .* {needs}", message) for message in caplog.messages)
 
 
 def test_a_cluster_without_room_for_a_worker_says_where_to_look(run_on):

@@ -48,6 +48,21 @@ def test_a_node_without_the_weights_is_named(photos, tmp_path, monkeypatch, seed
     assert "the machine second of the Ray cluster does not suit the run: clip.pretrained ~/clip.pt" in detail
 
 
+def test_a_machine_that_runs_no_networks_needs_no_weights(photos, tmp_path, monkeypatch, seeded_weights):
+    config = photos.config(
+        store=str(tmp_path / "store"), execution={"runner": RAY}, clip={"pretrained": "~/clip.pt", "device": "cpu"}
+    )
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "clip.pt").write_bytes(seeded_weights.read_bytes())
+    monkeypatch.setenv("HOME", str(home))
+    with ray_cluster({"node_name": "second", "num_cpus": 0, "env_vars": {"HOME": str(tmp_path)}}):
+        found = {what: (works, detail) for what, works, detail in check_runner(config).examine(config)}
+    works, detail = found["ray second"]
+    assert works, detail
+    assert "packages (it needs no weights) are those of this run" in detail
+
+
 def test_a_missing_cluster_is_the_only_finding(examined):
     found = examined(address="127.0.0.1:1")
     assert list(found) == ["ray cluster"]
