@@ -4,7 +4,6 @@ import io
 import logging
 import os
 import re
-import threading
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -29,6 +28,7 @@ from clipes.tasks.inputs.sources.source import (
     is_exact,
     transient_photo_error,
 )
+from clipes.tasks.machine.processes import ForkSafeLock
 from clipes.tasks.storage.filesystem import filesystem, translate_storage_errors
 from clipes.tasks.storage.listing import FileFacts
 from clipes.tasks.storage.retry_policy import ONE_MINUTE, RetryPolicy
@@ -226,7 +226,7 @@ def _seconds(time: str) -> float:
         return 0.0
 
 
-_lock = threading.Lock()
+_lock = ForkSafeLock()
 _failed: Counter[str] = Counter()  # server -> requests in a row that failed in all attempts
 _named: set[str] = set()  # servers whose first failure was logged
 
@@ -262,7 +262,10 @@ def _request(uri: str, method: str, span: tuple[int, int] | None, headers_only: 
 
 @cache
 def _file_system(_process: int) -> AbstractFileSystem:
-    """Return fsspec's file system for web servers, whose connections all threads of this process share."""
+    """Return fsspec's file system for web servers, whose connections all threads of this process share.
+
+    A forked process must not use the connections of its parent, so it gets a file system of its own.
+    """
     return filesystem("http://localhost/")[0]
 
 

@@ -6,6 +6,7 @@ from email.utils import formatdate
 
 import pytest
 from support.archives import jpeg, shard
+from support.forks import exit_code_of_fork, held_by_a_thread
 from support.free_ports import free_ports
 from support.web_server import Handler, flaky_files, serve
 
@@ -107,6 +108,17 @@ def test_a_server_that_fails_is_named_once(caplog):
     assert len(warnings) == 1
     assert warnings[0].startswith(f"{url}/a.jpg: ")
     assert warnings[0].endswith(": clipes repeats requests to this server that fail")
+
+
+def test_a_process_that_is_forked_while_a_thread_asks_a_server_can_read():
+    def read():
+        assert read_listed(f"{url}/a.jpg", UNKNOWN) == b"a"
+
+    with serve(flaky_files({"/a.jpg": b"a"}, every=0)) as url:
+        read()
+        with held_by_a_thread(http._lock):
+            assert exit_code_of_fork(read) == 0
+        read()
 
 
 class Refusing(Handler):
