@@ -189,7 +189,7 @@ def fetch(uri: str, span: tuple[int, int] | None = None) -> Answer:
 
     Raises:
         FileNotFoundError: there is no such file.
-        StorageError: the server refuses access.
+        StorageError: the server refuses access, or redirects the request in a circle.
         TransientError: the server did not answer in any attempt.
     """
     return _repeat(uri, "GET", span)
@@ -270,7 +270,7 @@ def _file_system(_process: int) -> AbstractFileSystem:
 
 
 async def _send(fs: Any, uri: str, method: str, span: tuple[int, int] | None, headers_only: bool) -> Answer:
-    from aiohttp import ClientTimeout  # a slow import, which data sets without web files do not need
+    from aiohttp import ClientTimeout, TooManyRedirects  # a slow import, which data sets without web files do not need
 
     session = await fs.set_session()
     given = {**fs.kwargs.get("headers", {}), "Accept-Encoding": "identity"}
@@ -278,11 +278,15 @@ async def _send(fs: Any, uri: str, method: str, span: tuple[int, int] | None, he
         given["Range"] = f"bytes={span[0]}-{span[1] - 1}"
     timeout = ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)
     options = {"timeout": timeout, **fs.kwargs, "headers": given}
-    async with session.request(method, fs.encode_url(uri), **options) as response:
-        if response.status == NOT_FOUND:
-            raise FileNotFoundError(uri)
-        response.raise_for_status()
-        return Answer(response.status, response.headers, b"" if headers_only else await response.read())
+    try:
+        async with session.request(method, fs.encode_url(uri), **options) as response:
+            if response.status == NOT_FOUND:
+                raise FileNotFoundError(uri)
+            response.raise_for_status()
+            return Answer(response.status, response.headers, b"" if headers_only else await response.read())
+    except TooManyRedirects as exc:
+        reason = "the server redirects this address again and again: open it in a browser, and correct it"
+        raise StorageError(f"{uri}: {reason}") from exc
 
 
 def _asked_wait_s(headers: Mapping[str, str]) -> float:
