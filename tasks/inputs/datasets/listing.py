@@ -179,8 +179,10 @@ def _missing(entry: Entry, files: PhotoFiles) -> PhotoError:
         kind = ErrorKind.NETWORK if isinstance(failure, TransientError) else ErrorKind.UNREADABLE
         return PhotoError(kind, str(failure))
     similar = list(dict.fromkeys(name for uri in entry.photo_uris for name in files.names.suggest(uri)))
-    advice = f"; a similar name is {' or '.join(similar[:SHOWN_NAMES])}: correct the name" if similar else ""
-    if not similar and "\\" in entry.image_id:
+    advice = "; correct the name, or add the file"
+    if similar:
+        advice = f"; a similar name is {' or '.join(similar[:SHOWN_NAMES])}: correct the name"
+    elif "\\" in entry.image_id:
         advice = "; write the path with / instead of \\, and relative to dataset.root"
     return PhotoError(ErrorKind.MISSING, f"no file at {_describe_places(entry.photo_uris)}{advice}")
 

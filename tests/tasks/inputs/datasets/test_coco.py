@@ -123,7 +123,7 @@ def test_every_image_is_either_a_photo_or_a_reject_with_a_reason(folder, animals
     assert [photo.image_id for photo in listing.photos] == ["a"]
     places = " or ".join(f"{folder.uri}/{place}gone.jpg" for place in ("val/", "images/val/", "images/", ""))
     assert reasons(listing) == [
-        ("gone", ErrorKind.MISSING, f"no file at {places}"),
+        ("gone", ErrorKind.MISSING, f"no file at {places}; correct the name, or add the file"),
         ("b", ErrorKind.UNKNOWN_CLASS, "unknown class 'giraffe'"),
         ("c", ErrorKind.UNKNOWN_CLASS, "unknown class 'category_id 12'"),
         (

@@ -127,7 +127,13 @@ def test_ids_of_photos_in_archives_come_from_their_keys(folder, animals):
         ("sub/x/b", f"{folder.uri}/sub/1.TAR/x/b.jpg", f"{folder.uri}/2.tar/b.png"),
     ]
     assert listing.photos[1].truth_fingerprint.startswith("tar:")
-    assert reasons(listing) == [("c", ErrorKind.MISSING, f"no file at {folder.uri}/0.tar/c.jpg")]
+    assert reasons(listing) == [
+        (
+            "c",
+            ErrorKind.MISSING,
+            f"no file at {folder.uri}/0.tar/c.jpg; correct the name, or add the file",
+        )
+    ]
 
 
 def test_a_damaged_archive_rejects_only_its_photos(folder, animals):
@@ -167,7 +173,11 @@ def test_every_row_is_either_a_photo_or_a_reject_with_a_reason(folder, animals):
     assert labels_of(listing) == {"a": (1,)}
     outside = "is not a path below the data set's root"
     assert reasons(listing) == [
-        ("gone", ErrorKind.MISSING, f"no file at {folder.uri}/gone.jpg"),
+        (
+            "gone",
+            ErrorKind.MISSING,
+            f"no file at {folder.uri}/gone.jpg; correct the name, or add the file",
+        ),
         ("b", ErrorKind.UNKNOWN_CLASS, "unknown class 'Dog'; did you mean 'dog'?"),
         ("c", ErrorKind.UNKNOWN_CLASS, "unknown class '5'; ids range from 1 to 4"),
         ("line 6", ErrorKind.UNREADABLE_LABELS, "line 6 has 3 cells, but the header has 2: separate labels by ;"),

@@ -145,7 +145,11 @@ def test_every_line_is_either_a_photo_or_a_reject_with_a_reason(folder, animals)
     assert [photo.image_id for photo in listing.photos] == ["good"]
     root, labels = folder.uri, ErrorKind.UNREADABLE_LABELS
     assert reasons(listing) == [
-        ("gone", ErrorKind.MISSING, f"no file at {root}/JPEGImages/gone.jpg (or .jpeg, .png)"),
+        (
+            "gone",
+            ErrorKind.MISSING,
+            f"no file at {root}/JPEGImages/gone.jpg (or .jpeg, .png); correct the name, or add the file",
+        ),
         ("unlabelled", labels, f"no annotation at {root}/Annotations/unlabelled.xml"),
         ("broken", labels, "broken XML: no element found: line 1, column 20"),
         ("html", labels, "the XML's root is <html>, expected <annotation>"),

@@ -42,7 +42,7 @@ def test_a_photo_that_the_server_does_not_have_is_missing(tmp_path):
         listing = read_dataset(config, load_vocabulary("voc12"))
     assert [photo.image_id for photo in listing.photos] == ["a"]
     assert [(row.image_id, row.kind, row.reason) for row in listing.rejects] == [
-        ("b", ErrorKind.MISSING, f"no file at {url}/b.jpg")
+        ("b", ErrorKind.MISSING, f"no file at {url}/b.jpg; correct the name, or add the file")
     ]
 
 
