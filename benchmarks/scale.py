@@ -20,8 +20,7 @@ largest size, extrapolated to two million photos or 100,000 shards, exceeds one.
 """
 
 import argparse
-import hashlib
-import io
+import gc
 import math
 import multiprocessing
 import os
@@ -36,38 +35,26 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
+from fake_stores import NAME, prepared, write_artifacts, write_list, write_run_files
 from paired import write_json
-from PIL import Image
 
 from clipes.tasks.execution.cached_shards import find_cached
 from clipes.tasks.execution.runner import Runner
 from clipes.tasks.execution.stage_shards import StageShards
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.inputs.vocabularies import load_vocabulary
-from clipes.tasks.plan.caching import REUSE_ALL
 from clipes.tasks.plan.run_inputs import RunInputs
-from clipes.tasks.plan.shard_plan import ShardPlan
 from clipes.tasks.plan.sharding import divide_into_shards
-from clipes.tasks.plan.stage import Stage
 from clipes.tasks.report.report_file import write_report
 from clipes.tasks.runs.dry_run import plan_run
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.preparation import list_photos
 from clipes.tasks.runs.prepared_run import PreparedRun
-from clipes.tasks.runs.record.contents import manifest_table, run_json, status_table
-from clipes.tasks.stages.cams import CAMS
-from clipes.tasks.stages.masks import MASKS
-from clipes.tasks.stages.texts import TEXTS
 from clipes.tasks.storage.files import remove
-from clipes.tasks.storage.layout import MANIFEST_FILE, RUN_JSON, STATUS_FILE
-from clipes.tasks.storage.listed_store import ListedStore
-from clipes.tasks.storage.run_files import RunFiles, run_identity
 from clipes.tasks.storage.run_status import read_run
 from clipes_core.config.run import parse_config
 
 ROOT = Path(__file__).parents[1]
-NAME = "scale"
 PHOTOS_PER_SHARD, FEW_PHOTOS = 1000, 2
 MOST_EXPONENT = 1.1
 LEAST_PHOTOS = 100_000  # fewer do not show how memory grows, because what is in flight is not complete
@@ -175,6 +162,7 @@ class Watch:
         if self._traffic is not None:
             self._traffic.reset()
             self._traffic.delay_s = self._delay_s
+        gc.collect()  # as if each command had a process of its own, so that the peak memory is that of one command
         began, worked = time.monotonic(), time.process_time()
         yield
         self.measured.seconds[what] = time.monotonic() - began
@@ -231,69 +219,6 @@ def watch_all(watch: Watch, folder: str, store: str, listing: bool) -> Measured:
     return measured
 
 
-def write_list(folder: Path, ids: Sequence[str]) -> None:
-    """Write a list of photos, and an empty file for each photo."""
-    (folder / "photos").mkdir()
-    for name in ids:
-        (folder / "photos" / f"{name}.jpg").touch()
-    (folder / "list.csv").write_text("\n".join(["image,labels", *(f"{name}.jpg,car" for name in ids)]))
-
-
-def prepared(inputs: RunInputs) -> PreparedRun:
-    """Return a new run, which has not listed the store."""
-    stages = (TEXTS.name, CAMS.name, MASKS.name)
-    return PreparedRun(inputs, ListedStore(inputs.config.store), stages, (), stages[-1], REUSE_ALL)
-
-
-def write_artifacts(run: PreparedRun) -> Iterator[list[str]]:
-    """Write all artifacts of an empty store, and yield the URIs of the artifacts of each shard."""
-    texts = run.plan(TEXTS, 0, {}, {})
-    text = {"class_id": 0, "name": "sky", "sentences": [], "feature": []}
-    write(run, TEXTS, texts, [text] * texts.rows)
-    pngs = [png(np.random.default_rng(seed).integers(0, 3, (40, 40), dtype=np.uint8)) for seed in range(97)]
-    histogram = [0] * 255 + [1600]
-    for shard in run.shards(CAMS):
-        cams = run.plan(CAMS, shard, {}, {})
-        above = {CAMS.name: {name: output_digest(CAMS, name) for name in cams.input_digests}}
-        masks = run.plan(MASKS, shard, {}, above)
-        of_cams = {"height": 40, "width": 40, "class_ids": []}
-        of_masks = {"class_ids": [], "confidence_histogram": histogram}
-        written = []
-        for stage, plan, columns in ((CAMS, cams, of_cams), (MASKS, masks, of_masks)):
-            rows = []
-            for number, (image_id, digest) in enumerate(plan.input_digests.items()):
-                picture = pngs[number % len(pngs)]
-                pictures = {"cam": picture} if stage is CAMS else {"mask_png": picture, "confidence_png": picture}
-                digests = {"input_digest": digest, "output_digest": output_digest(stage, image_id)}
-                rows.append({"image_id": image_id, "status": "ok", **columns, **pictures, **digests})
-            written.append(write(run, stage, plan, rows))
-        yield written
-
-
-def write(run: PreparedRun, stage: Stage, plan: ShardPlan, rows: Sequence[dict[str, Any]]) -> str:
-    """Write the artifact of a plan, and return its URI."""
-    with run.store.writer(plan.key, stage.schema, {"config": run.config.model_dump_json()}) as artifact:
-        summary = stage.summary()
-        for row in rows:
-            artifact.write(row)
-            if summary is not None:
-                summary.add(row)
-        artifact.add_metadata(summary.entries() if summary is not None else {})
-    return run.store.artifact_uri(plan.key)
-
-
-def output_digest(stage: Stage, image_id: str) -> str:
-    """Return a digest for the row of a photo."""
-    return hashlib.sha256(f"{stage.name} {image_id}".encode()).hexdigest()[:16]
-
-
-def png(pixels: np.ndarray) -> bytes:
-    """Encode pixels, (H, W) uint8."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
-
-
 def find_all(run: PreparedRun) -> Ledger:
     """Find all shards in the store, as the scheduler does it for a run of which all shards are cached."""
     ledger, works = Ledger(run.photos, 1), dict[str, StageShards]()
@@ -308,14 +233,6 @@ def find_all(run: PreparedRun) -> Ledger:
         for record in found.values():
             ledger.finished(record, attempt=1)
     return ledger
-
-
-def write_run_files(run: PreparedRun, ledger: Ledger) -> None:
-    """Write the files of a run whose process has not ended."""
-    files, begun = RunFiles(run.store.uri, NAME), run_json(run)
-    files.write_json(RUN_JSON, begun)
-    files.write_table(MANIFEST_FILE, manifest_table(run.inputs.shards), run_identity(begun))
-    files.write_table(STATUS_FILE, status_table(ledger, run.store.uri), run_identity(begun))
 
 
 def print_series(name: str, sizes: Sequence[Measured]) -> list[str]:

@@ -4,7 +4,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from clipes.flows.exit_codes import explain_resume
 from clipes.tasks.commands.estimate.forecast import Forecast, Machines, Measurement, Work, forecast
 from clipes.tasks.commands.estimate.sample import (
     PHOTOS_PER_WORKER,
@@ -17,13 +16,14 @@ from clipes.tasks.commands.estimate.sample import (
 )
 from clipes.tasks.execution.runner import Runner, runner_for
 from clipes.tasks.inputs.configs import resolve_config
+from clipes.tasks.inputs.photos import Reject
 from clipes.tasks.machine.prefect_server import load_prefect
 from clipes.tasks.machine.processes import seconds_since_start
 from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes.tasks.runs.preparation import count_evaluation, list_photos, training_recipe
 from clipes.tasks.stages.registry import STAGES
 from clipes_core.config.run import RunConfig
-from clipes_core.errors import ConfigError
+from clipes_core.errors import ConfigError, DatasetError
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A forecast, and what it is made from."""
+    """A forecast, and what it is made from. The rejects are the photos of the data set that cannot be used."""
 
     config: RunConfig
     measured: Measurement
     work: Work
     machines: Machines
     forecast: Forecast
+    rejects: tuple[Reject, ...]
 
 
 def make_estimate(config: RunConfig, request: Request) -> Estimate:
@@ -73,7 +74,11 @@ def make_estimate(config: RunConfig, request: Request) -> Estimate:
     with runner_for(config, writes=False) as runner:
         slots, own, gpus = runner.slots, Machines(runner.gpus(), runner.cores()), _gpus_per_worker(runner)
         _check_gpus(request, own)
-        photos, evaluated = len(list_photos(config).photos), count_evaluation(config)
+        listing, evaluated = list_photos(config), count_evaluation(config)
+        photos = len(listing.photos)
+        if not photos:
+            reasons = [f"; reason for the first of {len(listing.rejects)}: {row.reason}" for row in listing.rejects[:1]]
+            raise DatasetError(f"dataset: no photo can be used{''.join(reasons)}")
         most_workers = max(len(of_kind) for of_kind in slots.values())
         sampled = min(max(request.sample, PHOTOS_PER_WORKER * most_workers), photos)
         sample = resolve_config(sample_config(config, sampled, most_workers))
@@ -87,7 +92,7 @@ def make_estimate(config: RunConfig, request: Request) -> Estimate:
         write_measurement(sample, measured, made)
     machines = Machines(own.gpus if request.gpus is None else request.gpus, request.cores or own.cores)
     work = work_of(config, request.photos or photos, evaluated, *_training(config, slots["gpu"], measured, machines))
-    return Estimate(config, measured, work, machines, forecast(measured, work, machines))
+    return Estimate(config, measured, work, machines, forecast(measured, work, machines), listing.rejects)
 
 
 def _check_gpus(request: Request, own: Machines) -> None:
@@ -117,12 +122,12 @@ def _measure(sample: RunConfig, machines: Machines, gpus: Mapping[str, float], a
     load_prefect()
     from clipes.flows.server import provide_server
 
-    with provide_server() as server, explain_resume():  # The server starts while torch is imported.
+    with provide_server() as server:  # The server starts while torch is imported.
         from clipes.flows.flow_runs import keep_sigterm_handler
         from clipes.flows.pipeline import LAST_STAGE, pipeline
 
         flow = keep_sigterm_handler(pipeline)
-        summary = server.record(lambda resumes: flow(sample, LAST_STAGE, not resumes, False, False))
+        summary = server.record(lambda _resumes: flow(sample, LAST_STAGE, True, False, False))
     return measured_costs(sample, summary.metrics, machines, gpus, age + time.monotonic() - begun)
 
 

@@ -46,8 +46,7 @@ def exit_codes() -> Iterator[None]:
     except BaseException as exc:
         if interruption_behind(exc) is None:
             raise
-        again = "again, without --fresh," if "--fresh" in sys.argv else "again"  # --fresh would discard the work
-        _end(INTERRUPTED, f"interrupted; finished work is kept: run the same command {again} to resume")
+        _end(INTERRUPTED, _how_to_resume())
 
 
 class Commands(TyperGroup):
@@ -88,6 +87,13 @@ def explain_resume() -> Iterator[None]:
         again = [argument for argument in sys.argv[1:] if argument != "--fresh"]  # --fresh would discard the work again
         hint = f"Finished work is kept. To resume: {shlex.join(['clipes', *again])}"
         raise type(exc)(f"{exc}\n{hint}") from exc
+
+
+def _how_to_resume() -> str:
+    if sys.argv[1:2] == ["estimate"]:
+        return "interrupted: run the same command again, which measures the sample from its start"
+    again = "again, without --fresh," if "--fresh" in sys.argv else "again"  # --fresh would discard the work
+    return f"interrupted; finished work is kept: run the same command {again} to resume"
 
 
 def _end(code: int, message: str) -> None:

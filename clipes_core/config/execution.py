@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 from clipes_core.config.section import Section
 
 DECODE_MEMORY_MIB = 1024
+MOST_SHARDS = 100_000
 
 
 class RunnerConfig(Section):
@@ -25,7 +26,7 @@ class RunnerConfig(Section):
 class ExecutionConfig(Section):
     """How clipes divides the work, and which processes do it. No setting of this section changes a result."""
 
-    shards: Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"] = Field(
+    shards: Annotated[int, Field(ge=1, le=MOST_SHARDS)] | Literal["auto"] = Field(
         "auto",
         description="Number of shards (parts) into which clipes divides the photos. auto: the number of the last run "
         "of the same name (32 for the first run), doubled until a shard has at most 1,000 photos on average. If the "

@@ -16,6 +16,7 @@ from clipes_core.errors import ConfigError
 
 # A run's name is the name of a folder: it has no slash, does not start with a dot, and, for Windows, ends with no dot.
 RUN_NAME = r"^[A-Za-z0-9{]([A-Za-z0-9._{}-]*[A-Za-z0-9_{}-])?$"
+NAME_LENGTH = 200  # of the name of a run, at most
 
 PLAIN_KEY = r"[\w.-]+"  # other unknown keys are shown in quotes
 MESSAGES = {"model_type": "must be a section of keys and values"}  # pydantic's type of error -> message
@@ -38,7 +39,7 @@ class RunConfig(Section):
 
     name: str = Field(
         ...,
-        max_length=200,
+        max_length=NAME_LENGTH,
         json_schema_extra={"pattern": RUN_NAME},
         description="Name of the run. clipes replaces {date} and {time} with the date and time of the run's start.",
     )

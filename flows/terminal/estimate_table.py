@@ -28,6 +28,9 @@ def print_estimate(console: Console, estimate: Estimate) -> None:
         )
     print_table(console, table)
     console.print(f"measured on {measured.work.photos} photos, with {_machines(measured.machines)}")
+    if estimate.rejects:
+        count, first = len(estimate.rejects), estimate.rejects[0]
+        console.print(f"photos that cannot be used: {count}; first reason: {first.image_id}: {first.reason}")
     if measured.training is not None:
         rate = 1 / measured.training.iteration_seconds
         duration = time_text(forecast.training_seconds)

@@ -80,7 +80,7 @@ class Scheduler:
         self._task_runs: dict[str, dict[int, _PlannedTaskRun]] = {}
         self._ready: queue.SimpleQueue[_PlannedTaskRun | None] = queue.SimpleQueue()
         self._lock = threading.Lock()  # of the dependencies between task runs
-        self._order = uuid.uuid4().hex
+        self._order, self._stopped = uuid.uuid4().hex, False
 
     def submit(self, run: PreparedRun, stage_name: str) -> None:
         """Submit all shards of a stage if the stage is part of the run.
@@ -134,12 +134,12 @@ class Scheduler:
             if not planned.waits_for:
                 self._ready.put(planned)
 
-    def submit_ready(self, _stop: threading.Event) -> None:
+    def submit_ready(self) -> None:
         """Submit each task run when the task runs that it depends on have ended, until `stop_submitting` is called.
 
         Only one thread may do this, and it needs the context of the Prefect flow run.
         """
-        while (planned := self._ready.get()) is not None:
+        while (planned := self._ready.get()) is not None and not self._stopped:
             read = [upstream.future for upstream in planned.upstream if upstream.future is not None]
             try:
                 planned.future = planned.threads.submit(
@@ -155,7 +155,8 @@ class Scheduler:
                 self._end(planned)
 
     def stop_submitting(self) -> None:
-        """Let `submit_ready` return; task runs that have not been submitted never start."""
+        """Let `submit_ready` return, even if task runs are ready; those that have not been submitted never start."""
+        self._stopped = True
         self._ready.put(None)
 
     def _end(self, planned: _PlannedTaskRun, _future: PrefectFuture[Any] | None = None) -> None:
@@ -253,6 +254,6 @@ def scheduler_for(run: PreparedRun, ledger: Ledger, runner: Runner) -> Iterator[
         stack.enter_context(show_progress(totals, done))
         stack.enter_context(show_progress_in_ui(run.config.name, totals, done))
         scheduler = Scheduler(ledger, runner, threads)
-        stack.enter_context(in_background(scheduler.submit_ready, "submit"))
+        stack.enter_context(in_background(lambda _: scheduler.submit_ready(), "submit"))
         stack.callback(scheduler.stop_submitting)
         yield scheduler

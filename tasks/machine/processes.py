@@ -1,8 +1,10 @@
-"""The processes of this host: how clipes starts them, how they collect garbage, and whether they are alive."""
+"""The processes of this host: how clipes starts them, what is safe to fork, and whether they are alive."""
 
 import atexit
 import gc
 import multiprocessing
+import os
+import threading
 import time
 
 import psutil
@@ -22,6 +24,23 @@ def collect_garbage_rarely() -> None:
     """
     gc.set_threshold(OBJECTS_PER_COLLECTION)
     atexit.register(gc.freeze)
+
+
+class ForkSafeLock:
+    """A lock for a `with` block that is free in a newly forked process, even if a thread of the parent holds it.
+
+    In the forked process, an ordinary lock would never be released, because this thread does not exist there. What the
+    lock protects must be usable in any state in which a thread can leave it.
+    """
+
+    def __init__(self) -> None:
+        self._locks: dict[int, threading.Lock] = {}
+
+    def __enter__(self) -> None:
+        self._locks.setdefault(os.getpid(), threading.Lock()).acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._locks[os.getpid()].release()
 
 
 def started_at(pid: int) -> float:

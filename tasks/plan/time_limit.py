@@ -12,6 +12,7 @@ from clipes.tasks.plan.stage import Stage
 from clipes.tasks.storage.layout import STATUS_FILE
 from clipes.tasks.storage.listed_store import ListedStore
 from clipes.tasks.storage.run_files import RunFiles
+from clipes_core.config.execution import MOST_SHARDS
 from clipes_core.errors import BrokenArtifactError
 
 NEAR = 0.5  # share of the time limit at which a shard may exceed it, because photos differ in size and hosts in load
@@ -90,7 +91,8 @@ def describe_excess(stage: str, photos: int, shards: int, rate: Rate, limit_s: f
     if photos > 1:
         count, needed = max(shards, FEWEST_SHARDS), shards * expected / (NEAR * limit_s)
         doublings = math.ceil(math.log2(max(1, needed / count)))
-        advice.insert(0, f"execution.shards={count << doublings}")
+        if count << doublings <= MOST_SHARDS:
+            advice.insert(0, f"execution.shards={count << doublings}")
     return (
         f"{stage}: the largest shard has {photos} photos and takes about {expected:.0f} s at {rate.seconds:.2g} s per "
         f"photo ({rate.source}), but execution.shard_timeout_s is {limit_s:g} s. A shard that reaches this limit is "

@@ -34,9 +34,7 @@ class ShardStatus:
 
 
 class Ledger:
-    """The state of every shard of a run.
-
-    A run can have 100 000 shards. To keep queries fast, the ledger updates its counts whenever a shard changes.
+    """The state of every shard of a run. To keep queries fast, the ledger updates its counts whenever a shard changes.
 
     Args:
         photos: number of photos, including the photos that the listing rejected. The failure rate of a stage is the
@@ -161,10 +159,9 @@ class Ledger:
             return (stage, shard) in self._records and (stage, shard) not in self._failures
 
     def finished_rows(self, stage: str) -> tuple[int, int]:
-        """Return how many rows of the finished shards of a stage were computed, and how many were reused.
+        """Return how many rows of finished shards were computed, and how many were reused (cached or copied).
 
-        The reused rows are those of cached shards and the copied rows. Rows that failed for a transient cause do not
-        count, because the next attempt computes them again.
+        Rows that failed for a transient cause do not count, because the next attempt computes them again.
         """
         with self._lock:
             return self._computed[stage], self._reused[stage]

@@ -10,7 +10,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakValueDictionary
 
+import fsspec.asyn
 import fsspec.config
 from fsspec import AbstractFileSystem, get_filesystem_class
 from fsspec.implementations.local import LocalFileSystem
@@ -56,6 +58,26 @@ NETWORK_ERRORS = {
     "aiohttp.client_exceptions.ClientPayloadError",
 }
 
+_opened: WeakValueDictionary[int, AbstractFileSystem] = WeakValueDictionary()
+_inherited: list[AbstractFileSystem] = []  # in a forked process, the file systems of its parent
+
+
+def _keep_for_child() -> None:
+    """Keep all file systems alive in the process that is about to be forked.
+
+    fsspec would drop them there, and close their connections. For S3, each would wait 3 s for a thread that does not
+    exist in the child. For web servers, the parent would never get the answers of its own connections, because both
+    processes share the kernel's list of sockets to watch.
+    """
+    _inherited[:] = [fs for reference in _opened.valuerefs() if (fs := reference()) is not None]
+
+
+def _prepare_child() -> None:
+    fsspec.asyn.reset_lock()  # a thread of the parent may hold it
+
+
+os.register_at_fork(before=_keep_for_child, after_in_parent=_inherited.clear, after_in_child=_prepare_child)
+
 
 def filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
     """Return the file system of a URI, and the path within that file system.
@@ -72,7 +94,9 @@ def filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
     package = file_system_class(uri)
     try:
         options = {**package._get_kwargs_from_urls(uri), **_connections(uri), "use_listings_cache": False}
-        return package(**options), package._strip_protocol(uri)
+        fs = package(**options)
+        _opened[id(fs)] = fs
+        return fs, package._strip_protocol(uri)
     except Exception as exc:  # a package may raise anything, for example if it needs more than a URI
         if _is_transient(exc):
             raise TransientError(_network_message(uri, exc)) from exc

@@ -13,7 +13,6 @@ from rich.table import Column
 
 from clipes.tasks.machine.background import in_background
 from clipes.tasks.machine.terminal import TerminalConsole
-from clipes.tasks.plan.stage import JointStage
 from clipes.tasks.stages.registry import STAGES
 
 REFRESH_SECONDS = 0.5
@@ -56,7 +55,7 @@ class StageProgress:
     def __init__(self, stage: str, total: int, now: float) -> None:
         unit = STAGES[stage].kind.unit
         self._total, self._rows = total, f" {unit}" if unit else ""
-        self._restarts = isinstance(STAGES[stage], JointStage)  # all other stages continue with their other shards
+        self._restarts = STAGES[stage].kind.of_training  # all other stages continue with their other shards
         self.count, self._computed, self._now = 0, 0, now
         self._start = self._first = (now, 0)
 

@@ -1,6 +1,7 @@
 """`clipes estimate` on nine scenes."""
 
 import pytest
+from support.voc_scenes import NINE
 
 from clipes.tasks.commands.estimate.sample import MEASUREMENT
 from clipes.tasks.storage.run_files import RunFiles, read_estimate
@@ -36,8 +37,46 @@ def test_gpus_are_refused_if_none_can_be_measured(estimate):
     assert "--gpus 8: this machine has no GPU" in refused.stderr
 
 
-def test_a_failing_sample_is_reported(clipes, scene_arguments, tmp_path):
-    (tmp_path / "nine.txt").write_text("missing\nalso_missing\n")
-    failed = clipes("estimate", *scene_arguments[1:], "--set", f"dataset.split={tmp_path / 'nine.txt'}")
-    assert failed.returncode != 0
-    assert "Traceback" not in failed.stderr
+def test_photos_that_cannot_be_used_do_not_fail_the_sample_but_are_reported(estimate, tmp_path):
+    (tmp_path / "ten.txt").write_text("".join(f"{name}\n" for name in (*NINE, "missing")))
+    found = estimate("--set", f"dataset.split={tmp_path / 'ten.txt'}", "--sample", "10")
+    assert found.returncode == 0, found.stderr
+    assert "photos that cannot be used: 1; first reason: missing: " in found.stdout
+    assert "9 photos: 0.0 GPU-hours" in found.stdout
+
+
+def test_a_data_set_without_usable_photos_is_reported(estimate, tmp_path):
+    (tmp_path / "two.txt").write_text("missing\nalso_missing\n")
+    failed = estimate("--set", f"dataset.split={tmp_path / 'two.txt'}")
+    assert failed.returncode == 2
+    assert failed.stderr.startswith("clipes: dataset: no photo can be used; reason for the first of 2: ")
+    assert failed.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--photos", "0"), ("--cores", "-1"), ("--gpus", "-1"), ("--sample", "1"), ("--photos", "x")]
+)
+def test_impossible_numbers_are_refused(estimate, option, value):
+    refused = estimate(option, value)
+    assert refused.returncode == 2
+    assert f"Invalid value for '{option}'" in refused.stderr
+    assert not refused.stdout
+
+
+def test_missing_weights_are_reported_in_one_line(estimate):
+    failed = estimate("--set", "clip.pretrained=/nowhere/clip.pt")
+    assert failed.returncode == 2
+    assert failed.stderr.startswith("clipes: clip.pretrained ")
+    assert failed.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_store_on_s3_keeps_the_measurement(estimate, s3_folder):
+    first, second = (estimate("--store", f"{s3_folder}/store", "--photos", "1000") for _ in range(2))
+    assert first.returncode == second.returncode == 0, first.stderr
+    assert first.stdout == second.stdout
+    assert "1000 photos: 0.0 GPU-hours" in first.stdout
+    measured = MEASUREMENT.validate_python(
+        read_estimate(RunFiles(f"{s3_folder}/store", "voc12-estimate"))["measurement"]
+    )
+    assert all(stage.stored_bytes > 0 for stage in measured.stages)

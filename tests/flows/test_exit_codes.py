@@ -21,3 +21,18 @@ def test_an_error_of_the_system_is_one_line_that_says_what_to_do(capsys, error, 
         raise error
     assert ended.value.code == FAILED
     assert capsys.readouterr().err.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (["run", "a.yaml"], "interrupted; finished work is kept: run the same command again to resume"),
+        (["estimate", "a.yaml"], "interrupted: run the same command again, which measures the sample from its start"),
+    ],
+)
+def test_an_interrupted_command_says_what_the_same_command_will_do(monkeypatch, capsys, arguments, advice):
+    monkeypatch.setattr("sys.argv", ["clipes", *arguments])
+    with pytest.raises(SystemExit) as ended, exit_codes():
+        raise KeyboardInterrupt
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == f"clipes: {advice}\n"

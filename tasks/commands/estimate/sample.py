@@ -18,7 +18,7 @@ from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.storage.layout import ESTIMATE_FILE
 from clipes.tasks.storage.listing import find_file
 from clipes.tasks.storage.run_files import RunFiles, read_estimate
-from clipes_core.config.run import RunConfig
+from clipes_core.config.run import NAME_LENGTH, RunConfig
 from clipes_core.errors import BrokenArtifactError, StageError
 
 SUFFIX = "-estimate"  # of the name of the run that measures a sample
@@ -44,9 +44,10 @@ def sample_config(config: RunConfig, photos: int, workers: int) -> RunConfig:
     shards = max(1, min(photos // 2, SHARDS_PER_WORKER * workers))
     return config.model_copy(
         update={
-            "name": f"{name}{SUFFIX}",
+            "name": f"{name[: NAME_LENGTH - len(SUFFIX)]}{SUFFIX}",
             "dataset": config.dataset.model_copy(update={"sample": photos}),
-            "execution": config.execution.model_copy(update={"shards": shards}),
+            # In a small sample, a single bad photo is a larger share than in the run, so no share fails the sample.
+            "execution": config.execution.model_copy(update={"shards": shards, "max_failure_rate": 1.0}),
             "train": config.train.model_copy(
                 update={"iterations": few, "checkpoint_every": half, "validate_every": every}
             ),

@@ -45,8 +45,9 @@ class ClusterWorkers:
         cores: number of processor cores that all workers together can keep busy.
     """
 
-    def __init__(self, config: RunConfig, requests: dict[str, WorkerRequest], pools: dict[str, RayPool]) -> None:
-        settings = RaySettings.model_validate(config.execution.runner.model_extra or {})
+    def __init__(
+        self, config: RunConfig, settings: RaySettings, requests: dict[str, WorkerRequest], pools: dict[str, RayPool]
+    ) -> None:
         self._config, self._pools, self._requests = config, pools, requests
         self.counters, self.weights = pools["gpu"].counters, pools["gpu"].hosts.weights
         device = next((slot.device for slot in pools["gpu"].slots if slot.started), requests["gpu"].device)
@@ -126,7 +127,7 @@ def cluster_workers(config: RunConfig, settings: RaySettings, writes: bool) -> I
 
         if writes:
             stack.enter_context(_watching(watch))
-        yield ClusterWorkers(config, requests, pools)
+        yield ClusterWorkers(config, settings, requests, pools)
 
 
 @contextmanager

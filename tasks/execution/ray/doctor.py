@@ -1,12 +1,13 @@
 """Check a Ray cluster for `clipes doctor`: the connection, the machines, the store, and the network between them."""
 
 import os
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from clipes.tasks.execution.ray.actor import rendezvous_url
@@ -18,7 +19,8 @@ from clipes.tasks.storage.filesystem import first_line
 from clipes_core.config.run import RunConfig
 from clipes_core.errors import ClipesError, ConfigError, TransientError
 
-ANSWER_SECONDS = 120.0  # time that all machines have for each check
+ANSWER_SECONDS = 120.0  # time that all machines together have for each question
+NO_CUDA = "install a driver and a torch for CUDA"
 GIB = 1 << 30
 Check = tuple[str, bool, str]  # what was checked, whether it works, and details
 
@@ -46,17 +48,27 @@ def _examine(config: RunConfig, settings: RaySettings) -> Iterator[Check]:
     yield "ray cluster", True, f"{len(nodes)} machines with room for {counts}"
     yield "ray ports", True, _ports()
     on_gpus = requests["gpu"].gpus > 0
-    roles = [_role(bool(node.gpus if on_gpus else node.cpus)) for node in nodes]
+    roles = {node: _role(bool(node.gpus if on_gpus else node.cpus)) for node in nodes}
     try:
         with hosts.probing():
-            facts = [_on(node, host_facts, hosts.greeting(node, role)) for node, role in zip(nodes, roles, strict=True)]
-            for node, role, reference in zip(nodes, roles, facts, strict=True):
-                yield _check_node(hosts, node, reference, role)
+            facts = _Answers(
+                {node: _on(node, host_facts, hosts.greeting(node, role)) for node, role in roles.items()},
+                late=("has not answered", "start Ray there again if the machine hangs"),
+                failed=("does not answer", "install the same clipes there, and see `ray status`"),
+            )
+            for node, role in roles.items():
+                yield _check_node(hosts, node, facts, role)
+        nodes = facts.given()
     except ClipesError as exc:
         yield "ray store", False, str(exc)
-    for node in nodes:
-        if node.gpus:
-            yield _check_gpu(node, settings)
+    share = settings.gpus_per_worker
+    names = _Answers(
+        {node: _on(node, gpu_name, num_gpus=share) for node in nodes if node.gpus},
+        late=("no GPU was free", "`ray status` shows what the cluster does"),
+        failed=("torch cannot use the GPU", NO_CUDA),
+    )
+    for node in names.nodes:
+        yield _check_gpu(node, names)
     if len(nodes) > 1:
         yield _all_reduce(nodes)
 
@@ -64,6 +76,40 @@ def _examine(config: RunConfig, settings: RaySettings) -> Iterator[Check]:
 def _role(networks: bool) -> WorkerRequest:
     """Return the worker that a machine must suit. Only workers that run networks need weights."""
     return WorkerRequest("cpu", 0, 0, 1, 1, networks, fixed=True)
+
+
+class _Answers:
+    """The answers of machines to a question. All machines together have ANSWER_SECONDS.
+
+    Args:
+        references: machine -> reference of its answer.
+        late: what is wrong if an answer does not arrive in time, and what to do.
+        failed: what is wrong if an answer is an error, and what to do.
+
+    Attributes:
+        nodes: the machines.
+    """
+
+    def __init__(self, references: Mapping[Node, Any], late: tuple[str, str], failed: tuple[str, str]) -> None:
+        self._references, self._late, self._failed = references, late, failed
+        self._end = time.monotonic() + ANSWER_SECONDS
+        self.nodes = tuple(references)
+
+    def of(self, node: Node) -> tuple[Any, str]:
+        """Wait for the answer of a machine. Return it and an empty text, or None and what is wrong."""
+        try:
+            return ray.get(self._references[node], timeout=max(0.0, self._end - time.monotonic())), ""
+        except GetTimeoutError:
+            problem, advice = self._late
+            return None, f"{problem} within {ANSWER_SECONDS:g} s: {advice}"
+        except RayError as exc:
+            problem, advice = self._failed
+            return None, f"{problem} ({first_line(exc)}): {advice}"
+
+    def given(self) -> list[Node]:
+        """Return the machines that have answered by now, including those whose answer is an error."""
+        ready, _ = ray.wait(list(self._references.values()), num_returns=len(self.nodes), timeout=0)
+        return [node for node, reference in self._references.items() if reference in ready]
 
 
 def _ports() -> str:
@@ -75,12 +121,11 @@ def _ports() -> str:
     )
 
 
-def _check_node(hosts: Hosts, node: Node, facts: Any, request: WorkerRequest) -> Check:
+def _check_node(hosts: Hosts, node: Node, facts: _Answers, request: WorkerRequest) -> Check:
     what = f"ray {node.name}"
-    try:
-        found = ray.get(facts, timeout=ANSWER_SECONDS)
-    except RayError as exc:
-        return what, False, f"does not answer ({first_line(exc)}): install the same clipes there, and see `ray status`"
+    found, problem = facts.of(node)
+    if problem:
+        return what, False, problem
     try:
         if not hosts.suits(node.node_id, found, request):
             return what, False, hosts.refusal(node.node_id)
@@ -91,13 +136,9 @@ def _check_node(hosts: Hosts, node: Node, facts: Any, request: WorkerRequest) ->
     return what, True, f"{size}; its {same} those of this run, and it shares the store"
 
 
-def _check_gpu(node: Node, settings: RaySettings) -> Check:
-    what = f"ray {node.name} GPU"
-    try:
-        name = ray.get(_on(node, gpu_name, num_gpus=settings.gpus_per_worker), timeout=ANSWER_SECONDS)
-    except RayError as exc:
-        return what, False, f"no GPU is free, or torch cannot use it ({first_line(exc)})"
-    return what, bool(name), name or "torch finds no CUDA device: install a driver and a torch for CUDA"
+def _check_gpu(node: Node, names: _Answers) -> Check:
+    name, problem = names.of(node)
+    return f"ray {node.name} GPU", bool(name), name or problem or f"torch finds no CUDA device: {NO_CUDA}"
 
 
 def gpu_name() -> str:

@@ -200,11 +200,9 @@ class SlotKeeper:
                 for slot in self._slots:
                     self._start_if_empty(slot)
             waiting = {ref: slot for slot in self._slots for ref in (slot.answer, slot.report) if ref is not None}
-        ready: list[Any] = []
-        if waiting:
-            ready, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=POLL_SECONDS)
-        else:
+        if not waiting:
             time.sleep(POLL_SECONDS)
+        ready = ray.wait(list(waiting), num_returns=len(waiting), timeout=POLL_SECONDS)[0] if waiting else []
         for reference in ready:
             self._receive(waiting[reference], reference)
         self._ask_for_reports()

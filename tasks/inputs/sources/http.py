@@ -4,7 +4,6 @@ import io
 import logging
 import os
 import re
-import threading
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -29,6 +28,7 @@ from clipes.tasks.inputs.sources.source import (
     is_exact,
     transient_photo_error,
 )
+from clipes.tasks.machine.processes import ForkSafeLock
 from clipes.tasks.storage.filesystem import filesystem, translate_storage_errors
 from clipes.tasks.storage.listing import FileFacts
 from clipes.tasks.storage.retry_policy import ONE_MINUTE, RetryPolicy
@@ -189,7 +189,7 @@ def fetch(uri: str, span: tuple[int, int] | None = None) -> Answer:
 
     Raises:
         FileNotFoundError: there is no such file.
-        StorageError: the server refuses access.
+        StorageError: the server refuses access, or redirects the request in a circle.
         TransientError: the server did not answer in any attempt.
     """
     return _repeat(uri, "GET", span)
@@ -226,7 +226,7 @@ def _seconds(time: str) -> float:
         return 0.0
 
 
-_lock = threading.Lock()
+_lock = ForkSafeLock()
 _failed: Counter[str] = Counter()  # server -> requests in a row that failed in all attempts
 _named: set[str] = set()  # servers whose first failure was logged
 
@@ -262,12 +262,15 @@ def _request(uri: str, method: str, span: tuple[int, int] | None, headers_only: 
 
 @cache
 def _file_system(_process: int) -> AbstractFileSystem:
-    """Return fsspec's file system for web servers, whose connections all threads of this process share."""
+    """Return fsspec's file system for web servers, whose connections all threads of this process share.
+
+    A forked process must not use the connections of its parent, so it gets a file system of its own.
+    """
     return filesystem("http://localhost/")[0]
 
 
 async def _send(fs: Any, uri: str, method: str, span: tuple[int, int] | None, headers_only: bool) -> Answer:
-    from aiohttp import ClientTimeout  # a slow import, which data sets without web files do not need
+    from aiohttp import ClientTimeout, TooManyRedirects  # a slow import, which data sets without web files do not need
 
     session = await fs.set_session()
     given = {**fs.kwargs.get("headers", {}), "Accept-Encoding": "identity"}
@@ -275,11 +278,15 @@ async def _send(fs: Any, uri: str, method: str, span: tuple[int, int] | None, he
         given["Range"] = f"bytes={span[0]}-{span[1] - 1}"
     timeout = ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)
     options = {"timeout": timeout, **fs.kwargs, "headers": given}
-    async with session.request(method, fs.encode_url(uri), **options) as response:
-        if response.status == NOT_FOUND:
-            raise FileNotFoundError(uri)
-        response.raise_for_status()
-        return Answer(response.status, response.headers, b"" if headers_only else await response.read())
+    try:
+        async with session.request(method, fs.encode_url(uri), **options) as response:
+            if response.status == NOT_FOUND:
+                raise FileNotFoundError(uri)
+            response.raise_for_status()
+            return Answer(response.status, response.headers, b"" if headers_only else await response.read())
+    except TooManyRedirects as exc:
+        reason = "the server redirects this address again and again: open it in a browser, and correct it"
+        raise StorageError(f"{uri}: {reason}") from exc
 
 
 def _asked_wait_s(headers: Mapping[str, str]) -> float:

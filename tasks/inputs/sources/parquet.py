@@ -1,6 +1,5 @@
 """Photos in Parquet files, such as those that img2dataset writes: a column of keys, and a column of encoded photos."""
 
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from clipes.tasks.inputs.sources.archives import ArchiveSource, Index, Member, member_name
 from clipes.tasks.inputs.sources.source import UNKNOWN, WholeFileTable
+from clipes.tasks.machine.processes import ForkSafeLock
 from clipes.tasks.storage.filesystem import first_line, is_storage_error
 from clipes.tasks.storage.listing import FileFacts
 from clipes_core.errors import ClipesError, ErrorKind, PhotoError
@@ -34,8 +34,8 @@ class RowGroups:
     def __init__(self, limit_bytes: int) -> None:
         self._limit = limit_bytes
         self._kept: OrderedDict[Any, Any] = OrderedDict()
-        self._lock = threading.Lock()
-        self._loading = [threading.Lock() for _ in range(LOCKS)]
+        self._lock = ForkSafeLock()
+        self._loading = [ForkSafeLock() for _ in range(LOCKS)]
 
     @property
     def size_bytes(self) -> int:

@@ -11,6 +11,7 @@ from clipes.tasks.storage.listing import FileFacts
 from clipes_core.errors import ErrorKind, PhotoError
 
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+WEB_PAGE = (b"<!doctype html", b"<html")
 ADVICE = "download or write it again"
 READ_AT_ONCE = 8 << 10  # a photo's header is usually near the previous photo's end and between small text members
 LONGEST_HEADER = 16 << 20  # a damaged header can state any size
@@ -63,7 +64,9 @@ def read_index(file: BinaryIO, size_bytes: int) -> Index:
     """
     members: dict[str, Member] = {}
     faults: dict[str, str] = {}
-    start = file.read(8)
+    start = file.read(tarfile.BLOCKSIZE)
+    if start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(WEB_PAGE):
+        return Index(members, damage="is a web page, such as a login page: check its address, and download it again")
     packer = next((packer for magic, packer in COMPRESSED.items() if start.startswith(magic)), None)
     if packer is not None:
         reason = f"is compressed with {packer}, so no photo can be read on its own: unpack it to a .tar file"

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -34,6 +35,7 @@ REPORTED_PACKAGES = (
     "onedl-mmcv",
     "onedl-mmsegmentation",
 )
+ROWS_AT_ONCE = 10_000
 OPTIONAL_PACKAGES = {"pydensecrf2": "crf.backend=pydensecrf"}  # package -> the setting that needs it
 
 
@@ -84,8 +86,11 @@ def chosen_values(run: PreparedRun) -> dict[str, Any]:
 
 def manifest_table(shards: Mapping[int, tuple[Photo, ...]]) -> pa.Table:
     """Return the content of manifest.parquet or evaluation.parquet: one row per photo, with the number of its shard."""
-    rows = [{**asdict(photo), "shard": shard} for shard, photos in shards.items() for photo in photos]
-    return pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
+    rows = ({**asdict(photo), "shard": shard} for shard, photos in shards.items() for photo in photos)
+    # A few rows at a time, because rows as Python objects need ten times the memory of the table.
+    few = iter(lambda: list(islice(rows, ROWS_AT_ONCE)), [])
+    batches = [pa.RecordBatch.from_pylist(each, schema=MANIFEST_SCHEMA) for each in few]
+    return pa.Table.from_batches(batches, schema=MANIFEST_SCHEMA)
 
 
 def status_table(ledger: Ledger, store_uri: str) -> pa.Table:

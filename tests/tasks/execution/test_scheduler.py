@@ -5,7 +5,8 @@ from prefect import flow
 from support.prepared import prepare_run
 from support.small_runs import PoolRunner
 
-from clipes.tasks.execution.scheduler import group_label, scheduler_for, shard_groups, thread_count
+from clipes.tasks.execution.scheduler import Scheduler, group_label, scheduler_for, shard_groups, thread_count
+from clipes.tasks.machine.background import in_background
 from clipes.tasks.runs.ledger import Ledger
 from clipes_core.errors import StageError
 
@@ -71,6 +72,37 @@ def scheduled(tiny, pool, server):
         return ledger, run_shards
 
     return scheduled
+
+
+class CountsSubmissions:
+    """Threads that start no task run."""
+
+    def __init__(self):
+        self.count = 0
+
+    def submit(self, *_args, **_options):
+        self.count += 1
+        raise StageError("this test starts no task run")
+
+
+@pytest.mark.parametrize(("stopped", "submitted"), [(False, 1 + SHARDS), (True, 0)])
+def test_no_task_run_is_submitted_once_the_scheduler_is_stopped(tiny, pool, stopped, submitted):
+    for number in range(4 * SHARDS):
+        tiny.add(f"photo {number}", "cat")
+    run, threads = prepare_run(tiny.config(execution={"shards": SHARDS}), "cams"), CountsSubmissions()
+    kinds = dict.fromkeys(("cpu", "gpu", "cached"), threads)
+    scheduler = Scheduler(Ledger(run.photos, 1), PoolRunner(pool, run.config), kinds)
+    scheduler.submit(run, "texts")
+    scheduler.submit(run, "cams")
+    if stopped:
+        scheduler.stop_submitting()
+        scheduler.submit_ready()
+    else:
+        with in_background(lambda _: scheduler.submit_ready(), "submit"):
+            with pytest.raises(StageError, match="this test starts no task run"):
+                scheduler.wait()
+            scheduler.stop_submitting()
+    assert threads.count == submitted
 
 
 class KeepsOpen(PoolRunner):

@@ -1,11 +1,13 @@
 import os
 import subprocess
 import sys
+import threading
 
 import psutil
 import pytest
+from support.forks import exit_code_of_fork, held_by_a_thread
 
-from clipes.tasks.machine.processes import is_alive, started_at
+from clipes.tasks.machine.processes import ForkSafeLock, is_alive, started_at
 
 
 def test_this_process_is_alive():
@@ -41,3 +43,19 @@ def test_a_zombie_process_is_not_alive():
     assert not is_alive(process.pid, started)
     with pytest.raises(psutil.NoSuchProcess):
         started_at(process.pid)
+
+
+def test_a_lock_is_held_by_one_thread_at_a_time_and_is_free_in_a_forked_process():
+    lock, entered = ForkSafeLock(), []
+
+    def enter():
+        with lock:
+            entered.append(1)
+
+    with held_by_a_thread(lock):
+        assert exit_code_of_fork(enter) == 0
+        other = threading.Thread(target=enter)
+        other.start()
+        assert entered == []
+    other.join()
+    assert entered == [1]

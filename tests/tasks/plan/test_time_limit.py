@@ -75,6 +75,7 @@ def test_a_measured_time_replaces_the_assumed_one():
         (1000, 1000, 1, "set execution.shards=32 or execution.shard_timeout_s=2000"),
         (1000, 10, 1, "set execution.shards=256 or execution.shard_timeout_s=2000"),
         (1, 1, 32, "set execution.shard_timeout_s=2"),  # more shards would not help
+        (1000, 1, 100_000, "set execution.shard_timeout_s=2000"),  # more shards are not permitted
     ],
 )
 def test_the_advised_settings_end_the_warning(photos, limit_s, shard_count, advice):

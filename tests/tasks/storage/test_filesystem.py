@@ -1,12 +1,16 @@
 import errno
+import gc
 import os
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
+import fsspec.asyn
 import pytest
 from s3fs import S3FileSystem
+from support.forks import exit_code_of_fork, held_by_a_thread
 from support.permissions import unprivileged
 from support.s3_server import READER, STRANGER, UNKNOWN, WRITER
 from support.web_server import Handler, serve
@@ -215,3 +219,56 @@ def test_two_colons_in_a_path_are_part_of_a_name():
     write_file("memory://x/a::b/c::d.jpg", b"photo")
     assert read_file("memory://x/a::b/c::d.jpg") == b"photo"
     remove("memory://x/a::b/c::d.jpg")
+
+
+class Connections(Handler):
+    """Counts the connections, which stay open."""
+
+    protocol_version = "HTTP/1.1"
+    count = 0
+
+    def setup(self):
+        type(self).count += 1
+        super().setup()
+
+    def do_GET(self):  # noqa: N802 - the name that http.server calls
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+
+def test_a_forked_process_leaves_the_connections_of_its_parent_alone(monkeypatch):
+    monkeypatch.setattr(Connections, "count", 0)
+
+    def read():
+        gc.collect()
+        assert read_file(f"{url}/a") == b"ok"
+
+    with serve(Connections) as url:
+        read()
+        try:
+            assert [exit_code_of_fork(read) for _ in range(2)] == [0, 0]
+            read()
+            assert Connections.count == 3  # one for each process
+        finally:
+            filesystem(url)[0].clear_instance_cache()
+            gc.collect()  # closes the connection, for which the server waits
+
+
+def test_the_file_systems_of_s3_outlive_garbage_collections_in_a_forked_process(s3_folder):
+    def read():
+        gc.collect()
+        assert used() is not None
+        assert read_file(f"{s3_folder}/a") == b"content"
+
+    write_file(f"{s3_folder}/a", b"content")
+    used = weakref.ref(filesystem(s3_folder)[0])
+    assert exit_code_of_fork(read) == 0
+    assert read_file(f"{s3_folder}/a") == b"content"
+
+
+def test_a_process_that_is_forked_while_a_thread_holds_the_lock_of_fsspec_can_read(s3_folder):
+    write_file(f"{s3_folder}/a", b"content")
+    with held_by_a_thread(fsspec.asyn.get_lock()):
+        assert exit_code_of_fork(lambda: read_file(f"{s3_folder}/a")) == 0

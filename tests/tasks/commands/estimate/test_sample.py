@@ -18,7 +18,7 @@ from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.record.contents import status_table
 from clipes.tasks.storage.layout import ESTIMATE_FILE, STATUS_FILE, ArtifactKey, artifact_uri
 from clipes.tasks.storage.run_files import RunFiles
-from clipes_core.config.run import RunConfig
+from clipes_core.config.run import NAME_LENGTH, RunConfig
 from clipes_core.errors import StageError
 
 SLOTS = {"gpu": (WorkerSlot("cpu", 1),), "cpu": (WorkerSlot("cpu", 1),)}
@@ -59,9 +59,22 @@ def test_the_sample_is_a_run_of_its_own_with_few_photos_and_iterations():
     assert (sample.train.iterations, sample.train.checkpoint_every, sample.train.validate_every) == (20, 10, 10)
 
 
-@pytest.mark.parametrize(("name", "sampled"), [("{date}", "run-estimate"), ("{date}-voc{time}", "voc-estimate")])
+@pytest.mark.parametrize(
+    ("name", "sampled"),
+    [
+        ("{date}", "run-estimate"),
+        ("{date}-voc{time}", "voc-estimate"),
+        ("a" * NAME_LENGTH, "a" * (NAME_LENGTH - 9) + "-estimate"),
+    ],
+)
 def test_the_name_of_a_sample_is_valid(name, sampled):
-    assert sample_config(RunConfig(name=name), 24, 2).name == sampled
+    sample = sample_config(RunConfig(name=name), 24, 2)
+    assert sample.name == sampled
+    assert RunConfig.model_validate(sample.model_dump()) == sample
+
+
+def test_no_share_of_bad_photos_fails_a_sample():
+    assert sample_config(RunConfig(name="voc"), 24, 2).execution.max_failure_rate == 1
 
 
 @pytest.mark.parametrize(("photos", "workers", "shards"), [(24, 16, 12), (2, 8, 1), (1, 1, 1), (1_000, 3, 12)])

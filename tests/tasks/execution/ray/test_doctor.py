@@ -1,9 +1,13 @@
 """What `clipes doctor` finds on a cluster of two real nodes."""
 
+from contextlib import suppress
+
+import psutil
 import pytest
-from support.ray_clusters import ray_cluster
+from support.ray_clusters import freeze, ray_cluster
 from support.ray_runs import RAY
 
+from clipes.tasks.execution.ray import doctor
 from clipes.tasks.execution.runner import check_runner
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -20,10 +24,22 @@ def examined(photos, tmp_path):
     return examined
 
 
-def test_a_sound_cluster_passes_all_checks_and_keeps_no_file(examined, tmp_path, monkeypatch):
+def test_a_sound_cluster_passes_all_checks_and_a_frozen_machine_is_named_in_time(examined, tmp_path, monkeypatch):
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
-    with ray_cluster({"node_name": "second"}):
+    with ray_cluster({"node_name": "second"}) as cluster:
         found = examined()
+        monkeypatch.setattr(doctor, "ANSWER_SECONDS", 2.0)
+        (second,) = cluster.worker_nodes
+        frozen = freeze(second)
+        try:
+            with_frozen_node = examined()
+        finally:
+            for process in frozen:
+                with suppress(psutil.NoSuchProcess):  # the workers of a killed raylet end
+                    process.kill()
+    told = "has not answered within 2 s: start Ray there again if the machine hangs"
+    assert with_frozen_node["ray second"] == (False, told)
+    assert "ray network" not in with_frozen_node
     assert all(works for works, _ in found.values()), found
     assert set(found) == {"ray cluster", "ray ports", "ray first", "ray second", "ray network"}
     assert found["ray cluster"][1].startswith("2 machines with room for ")

@@ -6,11 +6,12 @@ from email.utils import formatdate
 
 import pytest
 from support.archives import jpeg, shard
+from support.forks import exit_code_of_fork, held_by_a_thread
 from support.free_ports import free_ports
 from support.web_server import Handler, flaky_files, serve
 
 from clipes.tasks.inputs.datasets.listing import read_dataset
-from clipes.tasks.inputs.photos import LoadedPhoto, load_photos
+from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos
 from clipes.tasks.inputs.sources import http
 from clipes.tasks.inputs.sources.http import PATIENCE
 from clipes.tasks.inputs.sources.source import ABSENT, CONTENT, UNKNOWN
@@ -107,6 +108,49 @@ def test_a_server_that_fails_is_named_once(caplog):
     assert len(warnings) == 1
     assert warnings[0].startswith(f"{url}/a.jpg: ")
     assert warnings[0].endswith(": clipes repeats requests to this server that fail")
+
+
+def test_a_process_that_is_forked_while_a_thread_asks_a_server_can_read():
+    def read():
+        assert read_listed(f"{url}/a.jpg", UNKNOWN) == b"a"
+
+    with serve(flaky_files({"/a.jpg": b"a"}, every=0)) as url:
+        read()
+        with held_by_a_thread(http._lock):
+            assert exit_code_of_fork(read) == 0
+        read()
+
+
+class LoggedOut(Handler):
+    """Redirects every file to a login page, and the file `/loop.jpg` to itself."""
+
+    def do_GET(self):  # noqa: N802 - the name that http.server calls
+        page = b"<!DOCTYPE html><title>Log in</title>"
+        self.send_response(200 if self.path == "/login" else 302)
+        self.send_header("Location", "/loop.jpg" if self.path == "/loop.jpg" else "/login")
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
+
+
+def test_a_photo_behind_a_login_page_is_named_with_the_reason():
+    with serve(LoggedOut) as url:
+        config = DatasetConfig(format="list", reach=(url,))
+        photo = Photo("a", f"{url}/a.jpg", 0, UNKNOWN, ())
+        ((_, failure),) = load_photos([photo], config)
+    assert isinstance(failure, PhotoError)
+    assert failure.reason.startswith(f"{url}/a.jpg (")
+    assert failure.reason.endswith(
+        "it is a web page, such as a login page: check its address, and download the photo again"
+    )
+
+
+def test_a_server_that_redirects_in_a_circle_is_reported():
+    with serve(LoggedOut) as url, pytest.raises(StorageError) as caught:
+        read_listed(f"{url}/loop.jpg", UNKNOWN)
+    assert str(caught.value) == (
+        f"{url}/loop.jpg: the server redirects this address again and again: open it in a browser, and correct it"
+    )
 
 
 class Refusing(Handler):

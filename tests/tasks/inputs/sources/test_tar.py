@@ -178,7 +178,16 @@ def test_a_compressed_archive_is_refused(tmp_path, name, mode):
     )
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>404 Not Found</html>" * 100])
+@pytest.mark.parametrize("content", [b"<html>404 Not Found</html>" * 100, b"\n<!DOCTYPE HTML><title>Log in</title>"])
+def test_a_web_page_is_no_damaged_archive(tmp_path, content):
+    archive = write(tmp_path, content)
+    assert fault(f"{archive}/a.jpg") == (
+        f"no file at {archive}/a.jpg; the archive is a web page, such as a login page: check its address, and download "
+        "it again"
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b'{"error": "expired"}' * 100])
 def test_a_file_that_is_no_archive_is_reported(tmp_path, content):
     archive = write(tmp_path, content)
     assert f"the archive is damaged after byte 0 of {len(content)} (" in fault(f"{archive}/a.jpg")
