@@ -330,15 +330,17 @@ def doctor(
     overrides: Set = None,
 ) -> None:
     """Check what works on this machine, or on a cluster (--set execution.runner.kind=ray), and how to fix the rest."""
-    from clipes.flows.terminal.result_tables import print_findings
-    from clipes.tasks.commands.doctor import Finding, examine
     from clipes.tasks.execution.runner import check_runner
     from clipes.tasks.inputs.configs import config_of_overrides
 
     values = {"name": "doctor", "store": store, "clip": {"model": model, "pretrained": pretrained}}
     config = config_of_overrides(values, overrides or ())
-    findings = examine(config.store, config.clip)
-    if not print_findings(out, [*findings, *(Finding(*each) for each in check_runner(config).examine(config))]):
+    runner = check_runner(config)  # so that a mistake is reported before the examination, which takes seconds
+    from clipes.flows.terminal.result_tables import print_findings
+    from clipes.tasks.commands.doctor import Finding, examine
+
+    findings = [*examine(config.store, config.clip), *(Finding(*each) for each in runner.examine(config))]
+    if not print_findings(out, findings):
         raise typer.Exit(FAILED)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import prefect
 import psutil
 import pytest
 import yaml
@@ -65,6 +67,22 @@ def test_a_deployment_runs_its_config_file(name, monkeypatch):
     assert resolve_config(config) == load_config(inputs["path"], inputs.get("overrides", ()))
     folder = FOLDER_IN_IMAGE if name == "voc12-kubernetes" else str(ROOT)
     assert pull == {"prefect.deployments.steps.set_working_directory": {"directory": folder}}
+
+
+def test_the_pod_that_the_docs_describe_fits_the_template_of_prefect():
+    block = re.search(r"```json\n(.+?)```", (ROOT / "docs" / "cluster.md").read_text(), re.DOTALL)[1]
+    described = json.loads(block)
+    views = Path(prefect.__file__).parent / "server" / "api" / "collections_data" / "views"
+    workers = json.loads((views / "aggregate-worker-metadata.json").read_text())
+    template = workers["prefect-kubernetes"]["kubernetes"]["default_base_job_configuration"]["job_configuration"]
+    pod = template["job_manifest"]["spec"]["template"]["spec"]
+    [container], [described_container] = pod["containers"], described["containers"]
+    assert container["name"] == described_container["name"]
+    assert described.keys() - pod.keys() == {"volumes"}
+    assert described_container.keys() - container.keys() == {"volumeMounts", "envFrom"}
+    assert [each["name"] for each in described["volumes"]] == [
+        each["name"] for each in described_container["volumeMounts"]
+    ]
 
 
 @pytest.mark.parametrize("name", POOLS)

@@ -94,7 +94,8 @@ def test_a_shard_that_takes_longer_than_its_time_limit_is_made_in_one_attempt(cl
         timeout=800,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count(f"masks shard 0: stopped after {seconds / 4:g} s: raise execution.shard_timeout_s") >= 3
+    # The number of stops depends on the speed of this run. test_killed_shards.py has a stage whose speed is known.
+    assert f"masks shard 0: stopped after {seconds / 4:g} s: raise execution.shard_timeout_s" in done.stderr
     assert rows(store) == rows(undisturbed)
 
 

@@ -2,6 +2,7 @@ import pytest
 from typer.testing import CliRunner
 
 from clipes.flows.cli import app
+from clipes.tasks.commands import doctor
 from clipes_core.errors import ConfigError
 
 BAD = "s3:/bucket/x"
@@ -34,6 +35,14 @@ def test_a_mistyped_uri_is_refused_in_every_argument_and_option_with_a_path(opti
 def test_an_invalid_model_is_a_config_error():
     error = CliRunner().invoke(app, ["doctor", "--model", ""]).exception
     assert str(error).startswith("clip.model: String should have at least 1 character")
+
+
+@pytest.mark.parametrize("setting", ["kind=rai", "size=3"])
+def test_doctor_checks_the_runner_before_it_examines_anything(setting, monkeypatch):
+    monkeypatch.setattr(doctor, "examine", pytest.fail)
+    error = CliRunner().invoke(app, ["doctor", "--set", f"execution.runner.{setting}"]).exception
+    assert isinstance(error, ConfigError)
+    assert str(error).startswith(f"execution.runner.{setting.partition('=')[0]}")
 
 
 def test_the_home_folder_is_expanded_in_options(monkeypatch, tmp_path):
