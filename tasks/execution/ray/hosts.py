@@ -93,6 +93,8 @@ class Hosts:
     def greeting(self, node: Node, request: WorkerRequest) -> Greeting:
         """Return what a worker on a machine must find out."""
         clip = self._config.clip if request.networks else None
+        if clip is not None and request.device == "cpu":  # even on a machine with GPUs
+            clip = clip.model_copy(update={"device": "cpu"})
         return Greeting(clip, self._probe, self._answers[node.node_id]) if self._probes else Greeting(clip)
 
     def suits(self, node_id: str, facts: HostFacts, request: WorkerRequest) -> bool:

@@ -30,6 +30,11 @@ from clipes.tasks.runs.preparation import list_photos, prepare_run
 from clipes_core.errors import ConfigError, WorkerError
 
 FAKE_CUDA = Path(__file__).parents[3] / "support" / "fake_cuda"
+WITH_GPU = {
+    "node_name": "second",
+    "num_gpus": 1,
+    "env_vars": {"PYTHONPATH": os.pathsep.join([str(FAKE_CUDA), PYTHONPATH])},
+}
 # Ray finds a frozen node after about a minute. With these settings, it takes three seconds.
 IMPATIENT = {
     "health_check_initial_delay_ms": 0,
@@ -103,17 +108,20 @@ def test_a_frozen_node_costs_no_attempt(run_on, expected):
     assert artifacts_of(run, ledger) == expected
 
 
-def test_a_run_uses_nodes_that_join(run_on, expected):
+def test_a_run_on_processors_uses_the_processors_of_nodes_that_join_and_warns_of_unused_gpus(run_on, expected, caplog):
     run = run_on()
-    with ray_cluster(num_cpus=1) as cluster, runner_for(run.config) as runner:
+    config = run.config.model_copy(update={"clip": run.config.clip.model_copy(update={"device": "auto"})})
+    with ray_cluster(num_cpus=1) as cluster, runner_for(config) as runner:
         before = len(worker_processes(cluster))
-        add_node(cluster, num_cpus=1, node_name="second")
+        add_node(cluster, num_cpus=1, **WITH_GPU)
         while len(worker_processes(cluster)) < 2 * before:
             time.sleep(0.1)
         ledger = make_in_parallel(runner, run)
         assert runner.most_jobs("gpu") == 2
     assert artifacts_of(run, ledger) == expected
     assert "second" in workers_of(ledger, "cams") | workers_of(ledger, "masks")
+    warnings = [each for each in caplog.messages if "the machine second of the Ray cluster has GPUs, but" in each]
+    assert len(warnings) == 1
 
 
 def test_the_rows_kept_before_a_node_is_lost_are_reused_and_the_fourth_loss_fails_the_attempt(photos, tmp_path):
@@ -188,9 +196,7 @@ def test_the_devices_of_the_workers_decide_the_keys_not_those_of_the_head(photos
         execution={"runner": {**RAY, "cpus_per_gpu_worker": 1}},
         clip={"precision": "auto", "device": "auto"},
     )
-    path = os.pathsep.join([str(FAKE_CUDA), PYTHONPATH])
-    second = {"node_name": "second", "num_gpus": 1, "env_vars": {"PYTHONPATH": path}}
-    with ray_cluster(second), runner_for(config, writes=False) as runner:
+    with ray_cluster(WITH_GPU), runner_for(config, writes=False) as runner:
         workers = runner.network_workers()
     assert [slot.device for slot in workers.slots] == ["cuda:0"]
     assert clip_precision(config.clip, workers.slots) == "fp16"
