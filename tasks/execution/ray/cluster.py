@@ -3,7 +3,7 @@
 import contextvars
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import cast
@@ -18,6 +18,7 @@ from clipes.tasks.execution.ray.pool import RayPool
 from clipes.tasks.execution.ray.reports import RowCounts
 from clipes.tasks.execution.ray.runner import RaySettings
 from clipes.tasks.execution.ray.training import TrainingPool
+from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord
 from clipes.tasks.plan.stage import JointStage, Workers
@@ -82,13 +83,16 @@ class ClusterWorkers:
 
 
 @contextmanager
-def cluster_workers(config: RunConfig, settings: RaySettings, writes: bool) -> Iterator[ClusterWorkers]:
+def cluster_workers(
+    config: RunConfig, settings: RaySettings, writes: bool, photos: Sequence[Photo]
+) -> Iterator[ClusterWorkers]:
     """Connect to the cluster, start the workers, and yield them once they have answered.
 
     Args:
         config: configuration of the run.
         settings: settings of the runner.
         writes: false if the run is only planned. Then a single worker is started, which writes nothing.
+        photos: photos of the run. Each machine must be able to open one of them.
 
     Raises:
         ConfigError: there is no such cluster, or its machines do not suit the run or each other.
@@ -96,7 +100,7 @@ def cluster_workers(config: RunConfig, settings: RaySettings, writes: bool) -> I
     """
     with ExitStack() as stack:
         stack.enter_context(connected(settings.address))
-        hosts, counters = Hosts(config, probes=writes), RowCounts()
+        hosts, counters = Hosts(config, writes, photos), RowCounts()
         stack.enter_context(hosts.probing())
         requests = worker_requests(config, settings, hosts.look())
         pools: dict[str, RayPool] = {}

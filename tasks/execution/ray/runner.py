@@ -104,7 +104,7 @@ class RayRunner(Runner):
     def __enter__(self) -> Self:
         from clipes.tasks.execution.ray.cluster import cluster_workers  # imports Ray, which takes a moment
 
-        self._workers = self._stack.enter_context(cluster_workers(self.config, self.settings, self.writes))
+        self._workers = self._stack.enter_context(cluster_workers(self.config, self.settings, self.writes, self.photos))
         self.slots = self._workers.slots
         return self
 

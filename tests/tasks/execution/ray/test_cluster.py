@@ -20,6 +20,7 @@ from support.ray_runs import (
     make_in_parallel,
     wait_for_artifact,
 )
+from support.s3_server import STRANGER
 
 from clipes.tasks.execution.runner import runner_for
 from clipes.tasks.execution.scheduler import rows_done
@@ -154,8 +155,8 @@ def test_the_rows_kept_before_a_node_is_lost_are_reused_and_the_fourth_loss_fail
 
 
 @pytest.fixture
-def other_home(photos, tmp_path, monkeypatch, seeded_weights):
-    """Return a config with weights in the home folder, and the options of a node with another home and weights."""
+def other_home(photos, tmp_path, monkeypatch, seeded_weights, s3):
+    """Return a config with weights in the home folder, and a node with other weights and without access to S3."""
     homes = [tmp_path / "first", tmp_path / "second"]
     for home in homes:
         home.mkdir()
@@ -164,7 +165,7 @@ def other_home(photos, tmp_path, monkeypatch, seeded_weights):
         file.write(b"changed")
     monkeypatch.setenv("HOME", str(homes[0]))
     config = photos.config(store=str(tmp_path / "store"), execution={"runner": RAY}, clip={"pretrained": "~/clip.pt"})
-    return config, {"node_name": "second", "env_vars": {"HOME": str(homes[1])}}
+    return config, {"node_name": "second", "env_vars": {"HOME": str(homes[1]), **s3.environment(STRANGER)}}
 
 
 OTHER_WEIGHTS = (
@@ -173,11 +174,28 @@ OTHER_WEIGHTS = (
 )
 
 
-def test_a_node_with_other_weights_is_refused(other_home):
+def test_a_node_with_other_weights_or_without_access_to_the_photos_is_refused(
+    other_home, photos, s3, s3_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("clipes.tasks.execution.ray.nodes.SHARED_CORE", 1)
+    full = {"gpu_workers": 3, "cpu_workers": 1}  # so that both nodes get workers that run networks
     config, second = other_home
-    with ray_cluster(second):
+    config = config.model_copy(update={"execution": config.execution.model_copy(update=full)})
+    (single := tmp_path / "single.csv").write_text("image,labels\nphoto0.png,cat\n")
+    s3.files().put_file(photos.folder / "photo0.png", f"{s3_folder}/photo0.png")
+    dataset = {"format": "list", "root": s3_folder, "split": str(single)}
+    on_s3 = photos.config(store=config.store, dataset=dataset, execution={"runner": RAY, **full})
+    listed = list_photos(on_s3).photos
+    unreachable = (
+        "the machine second of the Ray cluster does not suit the run: it cannot open a photo of the run "
+        f"({s3_folder}/photo0.png"
+    )
+    with ray_cluster({**second, "num_cpus": 2}, num_cpus=2):
         with pytest.raises(ConfigError, match=f"{OTHER_WEIGHTS}$"), runner_for(config):
             pass
+        with pytest.raises(ConfigError) as told, runner_for(on_s3, photos=listed):
+            pass
+        assert str(told.value).startswith(unreachable)
         assert not ray.is_initialized()
 
 
