@@ -55,8 +55,11 @@ class Runner(ABC):
         return check_section(cls.Settings, config.execution.runner.model_extra or {}, "execution.runner")
 
     @classmethod
-    def examine(cls, config: RunConfig) -> Iterable[tuple[str, bool, str]]:
-        """Check what the runner needs besides this machine: what was checked, whether it works, and details."""
+    def examine(cls, config: RunConfig) -> Iterable[tuple[str, bool | None, str]]:
+        """Check what the runner needs besides this machine.
+
+        Yield what was checked, whether it works (None if it does, but the details are a warning), and details.
+        """
         return ()
 
     def __enter__(self) -> Self:

@@ -93,7 +93,7 @@ class RayRunner(Runner):
 
     @override
     @classmethod
-    def examine(cls, config: RunConfig) -> Iterator[tuple[str, bool, str]]:
+    def examine(cls, config: RunConfig) -> Iterator[tuple[str, bool | None, str]]:
         settings = cls.settings_of(config)
         from clipes.tasks.execution.ray.doctor import examine_cluster  # imports Ray
 
