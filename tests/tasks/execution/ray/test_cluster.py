@@ -30,6 +30,7 @@ from clipes.tasks.execution.stage_shards import StageShards
 from clipes.tasks.machine.devices import clip_precision
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.preparation import list_photos, prepare_run
+from clipes.tasks.runs.record.contents import status_table
 from clipes.tasks.storage.listing import list_names
 from clipes_core.errors import ConfigError, WorkerError
 
@@ -80,6 +81,8 @@ def test_two_nodes_make_the_artifacts_of_the_local_runner_and_a_killed_worker_is
     assert artifacts_of(run, ledger) == expected
     assert all(rows.computed + rows.reused == PHOTOS for rows in done.values()), done
     assert workers_of(ledger) <= {"first", "second"}
+    rows = status_table(ledger, run.store.uri).to_pylist()
+    assert {row["worker"].partition("/")[0] for row in rows if row["stage"] == "cams"} == workers_of(ledger)
     assert killed in [process.pid for process in processes]
     assert not record.worker.endswith(f":{killed}")
     assert computed(marks) == ["a", "b", "c"]  # the next worker computed only the row that was missing
