@@ -13,7 +13,7 @@ from ray.exceptions import AuthenticationError, GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from clipes.tasks.execution.ray.actor import rendezvous_url
-from clipes.tasks.execution.ray.greeting import host_facts
+from clipes.tasks.execution.ray.handshake import host_facts
 from clipes.tasks.execution.ray.hosts import Hosts
 from clipes.tasks.execution.ray.nodes import Node, WorkerRequest, connected, worker_requests
 from clipes.tasks.execution.ray.runner import RaySettings
@@ -56,7 +56,7 @@ def _examine(config: RunConfig, settings: RaySettings) -> Iterator[Check]:
     try:
         with hosts.probing():
             facts = _Answers(
-                {node: _on(node, host_facts, hosts.greeting(node, request)) for node in nodes},
+                {node: _on(node, host_facts, hosts.handshake_request(node, request)) for node in nodes},
                 late=("has not answered", "start Ray there again if the machine hangs"),
                 failed=("does not answer", "install the same clipes there, and see `ray status`"),
             )

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from clipes.tasks.execution.ray.greeting import (
+from clipes.tasks.execution.ray.handshake import (
     PROBE,
-    Greeting,
+    HandshakeRequest,
     HostFacts,
     differences,
     host_versions,
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 class Hosts:
-    """Greets the machines of the cluster. A machine that differs from the run's expectations gets no worker.
+    """Checks the machines of the cluster by handshakes. A machine that does not suit the run gets no work.
 
     Until `accept_late` is set, `check` raises an error for such a machine. Later, clipes logs a warning.
 
@@ -100,18 +100,18 @@ class Hosts:
             self.look()
         return self._nodes[node_id]
 
-    def greeting(self, node: Node, request: WorkerRequest) -> Greeting:
+    def handshake_request(self, node: Node, request: WorkerRequest) -> HandshakeRequest:
         """Return what a worker on a machine must find out."""
         clip = self._config.clip if request.networks else None
         if clip is not None and request.device == "cpu":  # even on a machine with GPUs
             clip = clip.model_copy(update={"device": "cpu"})
-        return Greeting(clip, self._probe, self._answers[node.node_id], self._photo)
+        return HandshakeRequest(clip, self._probe, self._answers[node.node_id], self._photo)
 
     def suits(self, node_id: str, facts: HostFacts, request: WorkerRequest) -> bool:
         """Return whether a machine suits the run, as the answer of a worker shows. If not, give it no more workers.
 
         Raises:
-            TransientError: a temporary problem leaves this open, so that a worker must be greeted again.
+            TransientError: a temporary problem leaves this open, so that the handshake must be repeated.
         """
         if facts.temporary:
             raise TransientError(facts.problem)

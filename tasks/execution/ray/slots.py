@@ -34,7 +34,7 @@ class SlotState(Enum):
 
     EMPTY = auto()  # there is no actor
     PENDING = auto()  # Ray looks for a machine with room for the actor
-    GREETED = auto()  # the actor finds out what its machine computes with
+    HANDSHAKE = auto()  # the actor finds out what its machine computes with
     IDLE = auto()
     BUSY = auto()
 
@@ -227,12 +227,12 @@ class SlotKeeper:
     def _accept(self, slot: Slot, reference: Any, answer: Any) -> None:
         if slot.state is SlotState.PENDING and reference == slot.answer:
             node = self._hosts.node(answer)
-            greeting = self._hosts.greeting(node, slot.request)
+            request = self._hosts.handshake_request(node, slot.request)
             with self._changed:
                 if reference == slot.answer:
-                    slot.node_id, slot.node, slot.state = node.node_id, node.name, SlotState.GREETED
-                    slot.answer = slot.actor.greet.remote(greeting, node.name)
-        elif slot.state is SlotState.GREETED and reference == slot.answer:
+                    slot.node_id, slot.node, slot.state = node.node_id, node.name, SlotState.HANDSHAKE
+                    slot.answer = slot.actor.answer_handshake.remote(request, node.name)
+        elif slot.state is SlotState.HANDSHAKE and reference == slot.answer:
             suits = self._hosts.suits(slot.node_id, answer, slot.request)
             with self._changed:
                 if reference == slot.answer:

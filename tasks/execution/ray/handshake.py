@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Greeting:
+class HandshakeRequest:
     """What a worker must find out about its machine.
 
     Attributes:
@@ -73,37 +73,37 @@ def host_versions() -> dict[str, str]:
     return found
 
 
-def host_facts(greeting: Greeting) -> HostFacts:
+def host_facts(request: HandshakeRequest) -> HostFacts:
     """Return what this machine computes with; called in a worker."""
     from clipes.tasks.models.clip import weights_digest
 
     versions = host_versions()
     try:
         device = weights = ""
-        if greeting.clip is not None:
-            device, weights = available_devices(greeting.clip.device)[0], weights_digest(greeting.clip)
-        if greeting.probe:
-            _probe_store(greeting)
-        if greeting.photo is not None:
-            _open_photo(greeting.photo)
+        if request.clip is not None:
+            device, weights = available_devices(request.clip.device)[0], weights_digest(request.clip)
+        if request.probe:
+            _probe_store(request)
+        if request.photo is not None:
+            _open_photo(request.photo)
     except (ClipesError, OSError) as exc:
         return HostFacts(versions, problem=str(exc), temporary=is_transient(exc))
     return HostFacts(versions, device or "cpu", weights)
 
 
-def _probe_store(greeting: Greeting) -> None:
+def _probe_store(request: HandshakeRequest) -> None:
     """Read the file of the calling process, and write the answer; raise OSError if the file is not there."""
     try:
-        found = ONE_MINUTE.call(read_file, greeting.probe)
+        found = ONE_MINUTE.call(read_file, request.probe)
     except FileNotFoundError:
         found = b""
     if found != PROBE:
         raise OSError(
-            f"a file that clipes has just written to the store is missing there ({greeting.probe}): all machines must "
+            f"a file that clipes has just written to the store is missing there ({request.probe}): all machines must "
             "reach the same store under the same path or URI"
         )
-    if ONE_MINUTE.call(find_file, greeting.answer) is None:
-        ONE_MINUTE.call(write_file, greeting.answer, PROBE)
+    if ONE_MINUTE.call(find_file, request.answer) is None:
+        ONE_MINUTE.call(write_file, request.answer, PROBE)
 
 
 def readable_photo(photos: Sequence[Photo]) -> Photo | None:
