@@ -103,6 +103,23 @@ class Slot:
         self.name, self.answer, self.report = uuid.uuid4().hex, self.actor.place.remote(), None
         self.state, self.node_id, self.node, self.device = SlotState.PENDING, "", "", ""
 
+    def stop_call(self) -> str:
+        """Kill a busy actor, whose caller will give it back, and return its name."""
+        ray.kill(self.actor)
+        return self.name
+
+    def give_back(self, name: str, failed: bool) -> None:
+        """Mark a busy actor as idle after its call, or end it; do nothing if the slot has another actor by now.
+
+        Args:
+            name: name of the actor.
+            failed: whether the actor has failed, so that it must be replaced.
+        """
+        if failed and self.name == name:
+            self.end()
+        elif self.name == name and self.state is SlotState.BUSY:  # the pool was neither closed nor paused
+            self.state = SlotState.IDLE
+
     def end_for_now(self) -> None:
         """End an actor that cannot start. The pause before the next start doubles each time."""
         self.deaths += 1
