@@ -39,17 +39,16 @@ def connected(address: str) -> Iterator[None]:
         yield
         return
     try:
-        _check_port(os.environ.get(ADDRESS) or address if address == "auto" else address)
-        with _kept_signal_handler():
-            ray.init(address=address, log_to_driver=False, configure_logging=False)
-    except (RayError, ConnectionError, ValueError, RuntimeError, OSError) as exc:
-        ray.shutdown()
-        raise ConfigError(
-            f"execution.runner.address {address}: cannot connect to a Ray cluster ({first_line(exc)}); start Ray on "
-            "this machine (ray start), or set execution.runner.kind=local"
-        ) from exc
-    logging.getLogger("ray").setLevel(logging.WARNING)
-    try:
+        try:
+            _check_port(os.environ.get(ADDRESS) or address if address == "auto" else address)
+            with _kept_signal_handler():
+                ray.init(address=address, log_to_driver=False, configure_logging=False)
+        except (RayError, ConnectionError, ValueError, RuntimeError, OSError) as exc:
+            raise ConfigError(
+                f"execution.runner.address {address}: cannot connect to a Ray cluster ({first_line(exc)}); start Ray "
+                "on this machine (ray start), or set execution.runner.kind=local"
+            ) from exc
+        logging.getLogger("ray").setLevel(logging.WARNING)
         yield
     finally:
         ray.shutdown()
@@ -64,10 +63,17 @@ def _check_port(address: str) -> None:
 
 @contextmanager
 def _kept_signal_handler() -> Iterator[None]:
-    """Restore the handler of SIGTERM after the block, because Ray replaces it."""
+    """Restore the handler of SIGTERM after the block, because Ray replaces it.
+
+    Ray's handler raises SystemExit. If it has received a signal in the block, pass the signal to the restored handler.
+    """
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
+    except SystemExit:
+        signal.signal(signal.SIGTERM, before)
+        signal.raise_signal(signal.SIGTERM)
+        raise
     finally:
         if signal.getsignal(signal.SIGTERM) is not before:
             signal.signal(signal.SIGTERM, before)

@@ -1,6 +1,7 @@
 """The clipes command on a Ray cluster: refused addresses, and a command that is killed."""
 
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from support.ray_clusters import ray_cluster, worker_processes
 from support.ray_runs import RAY, SHARDS
 
 from clipes.tasks.storage.artifact_store import ArtifactStore
+
+SIGNALLING = Path(__file__).parents[3] / "support" / "signal_while_connecting.py"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -66,6 +69,30 @@ def test_ctrl_c_ends_the_workers(command, photos, tmp_path):
         assert process.returncode == 130, err
         assert all_end_within(10, workers)
     assert "Traceback" not in err
+
+
+SIGNALS = (  # and the function in which each arrives, in the order of the calls
+    ("SIGINT", "canonicalize_bootstrap_address"),
+    ("SIGINT", "find_node_ids"),
+    ("SIGTERM", "find_node_ids"),
+    ("SIGINT", "_serialize"),
+    ("SIGTERM", "_serialize"),
+    ("SIGINT", "wait_until_started"),
+)
+
+
+def test_a_signal_while_the_command_connects_interrupts_it(photos, tmp_path, server_environment):
+    """Ray replaces the handler of SIGTERM while it connects."""
+    config = photos.config(store=str(tmp_path / "store"), execution={"shards": SHARDS, "runner": RAY})
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    told = {}
+    with ray_cluster():
+        for name, function in SIGNALS:
+            program = (sys.executable, str(SIGNALLING), name, function)
+            done = ClipesProcess(tmp_path, server_environment, program)("run", "run.yaml", "--plan", timeout=100)
+            told[name, function] = (done.returncode, done.stderr)
+    line = "clipes: interrupted; finished work is kept: run the same command again to resume\n"
+    assert told == dict.fromkeys(told, (130, line))
 
 
 @pytest.mark.parametrize(
