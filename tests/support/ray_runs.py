@@ -32,10 +32,16 @@ def make_in_parallel(runner: Runner, run: PreparedRun) -> Ledger:
     return ledger
 
 
+def artifact_uris(store: str, *stages: str) -> list[str]:
+    """Return the URIs of the artifacts of some stages that a store has now."""
+    fs, folder = url_to_fs(store, use_listings_cache=False)
+    found = [path for stage in stages for path in fs.glob(f"{folder}/artifacts/{stage}/*/*.parquet")]
+    return [fs.unstrip_protocol(path) for path in found]
+
+
 def wait_for_artifact(run: PreparedRun, making: Future[Ledger], stage: str = "cams") -> None:
     """Wait until the first artifact of a stage exists, while a thread makes the shards of a run."""
-    fs, folder = url_to_fs(f"{run.store.uri}/artifacts/{stage}", use_listings_cache=False)
-    while not fs.glob(f"{folder}/*/*.parquet"):
+    while not artifact_uris(run.store.uri, stage):
         assert not making.done(), making.exception()
         time.sleep(0.05)
 
