@@ -289,7 +289,7 @@ def predict(
 @app.command()
 def gc(
     older_than: Annotated[
-        str, typer.Option(metavar="AGE", help="Keep artifacts that are younger than this age, e.g. 7d or 12h.")
+        str, typer.Option(metavar="AGE", help="Keep files that are younger than this age, e.g. 7d or 12h.")
     ] = "7d",
     yes: Annotated[
         bool, typer.Option("--yes", help="Delete the artifacts. Without --yes, clipes only shows what it would delete.")

@@ -4,19 +4,24 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from clipes.tasks.inputs.sources.index_files import version_keys
 from clipes.tasks.stages.texts import TEXTS
 from clipes.tasks.storage.claims import claimed
 from clipes.tasks.storage.files import remove
 from clipes.tasks.storage.filesystem import is_disk_full
 from clipes.tasks.storage.layout import (
+    EVALUATION_FILE,
+    MANIFEST_FILE,
     RUN_JSON,
     STATUS_FILE,
+    archive_indexes_uri,
     artifact_of,
     artifacts_uri,
     claims_uri,
     is_part,
     is_temporary,
     runs_uri,
+    version_key_of,
 )
 from clipes.tasks.storage.listing import FileFacts, find_file, list_below, list_names
 from clipes.tasks.storage.parquet.errors import MISSING
@@ -29,14 +34,14 @@ HOUR = 3600.0
 DAY = 24 * HOUR
 UNITS = {"h": HOUR, "d": DAY}
 MOST_DIGITS = 9  # of an age
-LEFTOVERS = "half written"  # shown in place of a stage
+LEFTOVERS, INDEXES = "half written", "archive indexes"  # shown in place of a stage
 
 Use = tuple[str, ...]  # (stage,), (stage, stage_key) or (stage, stage_key, file): these artifacts are in use
 
 
 @dataclass(frozen=True)
 class GarbageCount:
-    """The number and the total size of a stage's unused files. For half-written files, `stage` is `half written`."""
+    """The number and the total size of a stage's unused files. LEFTOVERS and INDEXES take the place of a stage, too."""
 
     stage: str
     files: int
@@ -62,15 +67,17 @@ def find_garbage(store_uri: str, older_than_s: float, now: float) -> dict[str, l
     running, or may be resumed later. All artifacts with one of its stage keys therefore count as used. The same holds
     for a completed run whose status file lacks a stage or an artifact. If such a run ranks templates, all artifacts of
     the stage `texts` count as used too. The parts of a shard count as used only if a run that is not completed uses all
-    artifacts with their stage key. If several runs have had the same name, only the last of them uses artifacts.
+    artifacts with their stage key. If several runs have had the same name, only the last of them uses artifacts. A run
+    uses the indexes of the archives that contain its photos and true masks, as its manifests state.
 
     Args:
         store_uri: URI of the store.
-        older_than_s: age [s]; younger artifacts are kept. For half-written files, this age is always one day.
+        older_than_s: age [s]; younger artifacts and indexes are kept. For half-written files, this age is always one
+            day.
         now: current time, in seconds since 1970.
 
     Returns:
-        Stage (or `half written`) -> unused files, sorted by stage.
+        Stage (or LEFTOVERS or INDEXES) -> unused files, sorted by stage.
 
     Raises:
         UsageError: the store has no artifacts and no runs; or its artifacts lie outside the store.
@@ -81,18 +88,22 @@ def find_garbage(store_uri: str, older_than_s: float, now: float) -> dict[str, l
     """
     _check_within(store_uri)
     # List the files before reading the runs: the list then has no files of runs that start in between.
-    files = [file for folder in (artifacts_uri, runs_uri, claims_uri) for file in list_below(folder(store_uri))]
+    folders = (artifacts_uri, archive_indexes_uri, runs_uri, claims_uri)
+    files = [file for folder in folders for file in list_below(folder(store_uri))]
     if not files:
         raise UsageError(f"no artifacts and no runs in {store_uri}: name another store with --store")
     used: set[Use] = set()
     _check_none_starts(store_uri)
-    for name in list_runs(store_uri):
-        used |= _used_by(RunFiles(store_uri, name), young_are_kept=older_than_s >= HOUR)
+    runs = [run for run in (RunFiles(store_uri, name) for name in list_runs(store_uri)) if _is_run(run)]
+    for run in runs:
+        used |= _used_by(run, young_are_kept=older_than_s >= HOUR)
     found: dict[str, list[FileFacts]] = {}
     for file in files:
         stage = _garbage_stage(file, used, now, older_than_s)
         if stage is not None:
             found.setdefault(stage, []).append(file)
+    if indexes := _unused_indexes(files, runs, now - older_than_s):
+        found[INDEXES] = indexes
     return {stage: found[stage] for stage in sorted(found)}
 
 
@@ -148,9 +159,12 @@ def _check_none_starts(store_uri: str) -> None:
         check_not_starting(files, run)
 
 
+def _is_run(files: RunFiles) -> bool:
+    """Return False for an empty folder and for a file."""
+    return find_file(files.folder) is None or bool(list_names(files.folder))
+
+
 def _used_by(files: RunFiles, young_are_kept: bool) -> set[Use]:
-    if find_file(files.folder) and not list_names(files.folder):  # an empty folder, or a file: no run
-        return set()
     with _refuse_to_delete(files):
         run = files.read_run()
         if run is None:
@@ -170,6 +184,28 @@ def _used_by(files: RunFiles, young_are_kept: bool) -> set[Use]:
             return {path for shard in shards if (path := artifact_of(shard["artifact"])) is not None}
     stage_keys: set[Use] = set(run["stage_keys"].items())
     return {*stage_keys, (TEXTS.name,)} if run.get("candidates") else stage_keys
+
+
+def _unused_indexes(files: Iterable[FileFacts], runs: Iterable[RunFiles], before: float) -> list[FileFacts]:
+    """Return the indexes of archives that were written before a time [s since 1970], and that no run uses."""
+    old = [
+        (file, version)
+        for file in files
+        if (version := version_key_of(file.uri)) is not None and file.modified is not None and file.modified <= before
+    ]
+    used = set[str]().union(*map(_versions_used_by, runs)) if old else set()  # manifests may be large
+    return [file for file, version in old if version not in used]
+
+
+def _versions_used_by(files: RunFiles) -> set[str]:
+    """Return the version keys of the archives that contain photos or true masks of a run."""
+    used: set[str] = set()
+    with _refuse_to_delete(files):
+        for file in (MANIFEST_FILE, EVALUATION_FILE):
+            if files.find(file) is not None:
+                for fingerprints in files.read_table(file, ["fingerprint", "truth_fingerprint"]).columns:
+                    used |= version_keys(fingerprints)
+    return used
 
 
 @contextmanager
@@ -199,7 +235,7 @@ def _refuse_to_delete(files: RunFiles) -> Iterator[None]:
 
 
 def _garbage_stage(file: FileFacts, used: set[Use], now: float, older_than_s: float) -> str | None:
-    """Return the stage of an unused file, or `half written`; None if the file must be kept."""
+    """Return the stage of an unused file, or LEFTOVERS; None if the file must be kept or is the index of an archive."""
     if file.modified is None:
         return None
     age = now - file.modified

@@ -48,7 +48,7 @@ def list_photos(config: RunConfig) -> Listing:
     Raises:
         UsageError: the vocabulary or the data set cannot be used, or no photo has a label.
     """
-    listing = read_dataset(config.dataset, checked_vocabulary(config))
+    listing = read_dataset(config.dataset, checked_vocabulary(config), store=config.store)
     _check_labels(listing)
     return _sampled(listing, config.dataset.sample)
 
@@ -306,7 +306,8 @@ def _evaluation(config: RunConfig, vocabulary: Vocabulary) -> Listing:
     if not config.evaluation.photos:
         logger.info("the config section evaluation selects no photos, so the segmenter is not scored")
         return NO_PHOTOS
-    listing = _sampled(read_dataset(_evaluation_dataset(config), vocabulary, labelled=False), config.dataset.sample)
+    listing = read_dataset(_evaluation_dataset(config), vocabulary, labelled=False, store=config.store)
+    listing = _sampled(listing, config.dataset.sample)
     if not listing.photos:
         raise DatasetError(
             f"evaluation: none of its {len(listing.rejects)} photos can be used; "

@@ -6,6 +6,7 @@
   <shard>-<content_key>.checkpoints/{<step>.pt, best.pt}
 <store>/runs/<name>/{run.json, manifest.parquet, evaluation.parquet, status.parquet, ...}
 <store>/runs/<name>/history/<start>/...: the files of an earlier run of the same name
+<store>/archive_indexes/<archive>-<version>.parquet: the members of an archive with photos; both parts are digests
 <store>/claims/run/<name>/<number>.json, <store>/claims/gc/<number>.json: see `claims`
 <store>/claims/...: also the files with which the runner ray checks that all machines see the same store
 """
@@ -35,6 +36,7 @@ ARTIFACT_OR_BESIDE = re.compile(
 )
 PART_NAME = re.compile(r".*-[0-9a-f]{16}\.part-[0-9a-f]{32}\.parquet")
 ARTIFACT_NAME = re.compile(r"(\d{3,})-[0-9a-f]{16}\.parquet")
+ARCHIVE_INDEX = re.compile(r".*/archive_indexes/[0-9a-f]{16}-([0-9a-f]{16})\.parquet")
 IN_STORE = re.compile(r".*/((?:artifacts/\w+/[0-9a-f]{16}|runs/[^/]+)/[^/]+)")
 TEMPORARY = re.compile(r".*/\.[^/]+\.[0-9a-f]{32}\.tmp")
 
@@ -154,6 +156,28 @@ def history_folder(started: str) -> str:
         started: start time of the earlier run, as written in its run.json.
     """
     return posixpath.join(HISTORY, started.replace(":", ""))
+
+
+def archive_indexes_uri(store_uri: str, *parts: str) -> str:
+    """Return the URI of the folder with the indexes of archives; with `parts`, the URI of a file in it."""
+    return _join(store_uri, "archive_indexes", *parts)
+
+
+def archive_index_uri(store_uri: str, archive_key: str, version_key: str) -> str:
+    """Return the URI of the index of an archive.
+
+    Args:
+        store_uri: URI of the store.
+        archive_key: 16 hexadecimal digits that identify the archive.
+        version_key: 16 hexadecimal digits that identify its version.
+    """
+    return archive_indexes_uri(store_uri, f"{archive_key}-{version_key}{ARTIFACT_SUFFIX}")
+
+
+def version_key_of(uri: str) -> str | None:
+    """Return the version key in the URI of an archive's index; None for all other URIs."""
+    found = ARCHIVE_INDEX.fullmatch(uri)
+    return found[1] if found else None
 
 
 def claims_uri(store_uri: str, *name: str) -> str:

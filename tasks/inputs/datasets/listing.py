@@ -43,13 +43,17 @@ class Listing:
     merged: int = 0
 
 
-def read_dataset(config: DatasetConfig, vocabulary: Vocabulary, labelled: bool = True) -> Listing:
+def read_dataset(
+    config: DatasetConfig, vocabulary: Vocabulary, labelled: bool = True, store: str | None = None
+) -> Listing:
     """List the photos of a split, with their labels and fingerprints.
 
     Args:
         config: settings of the data set, including the split.
         vocabulary: classes of the data set.
         labelled: if False, photos without labels are accepted, such as the photos of VOC's split `test`.
+        store: URI of the store in which the indexes of archives are kept, so that each version of an archive is read
+            only once; None to keep none. A store that refuses them is no error.
 
     Returns:
         The photos and the rejects. Each line of the split is either in one of these two tuples, or counted in `merged`.
@@ -67,7 +71,7 @@ def read_dataset(config: DatasetConfig, vocabulary: Vocabulary, labelled: bool =
     if not entries:
         raise DatasetError(f"dataset.split: no photos in {config.split}; choose a split with photos")
     notes = _Notes([row.text for row in read_rows if isinstance(row, Remark)])
-    unique = unique_rows(list(_with_files(entries, config, notes)))
+    unique = unique_rows(list(_with_files(entries, config, notes, store)))
     photos = tuple(row for row in unique.rows if isinstance(row, Photo))
     _check_folders(config, photos)
     if unique.merged:
@@ -115,8 +119,10 @@ class _Notes:
         return (*self.remarks, *counted)
 
 
-def _with_files(rows: Sequence[Entry | Reject], config: DatasetConfig, notes: _Notes) -> Iterator[Photo | Reject]:
-    files = find_photo_files([row for row in rows if isinstance(row, Entry)], _own_folders(config))
+def _with_files(
+    rows: Sequence[Entry | Reject], config: DatasetConfig, notes: _Notes, store: str | None
+) -> Iterator[Photo | Reject]:
+    files = find_photo_files([row for row in rows if isinstance(row, Entry)], _own_folders(config), store)
     for row in rows:
         if isinstance(row, Reject):
             yield row

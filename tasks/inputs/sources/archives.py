@@ -5,10 +5,11 @@ import posixpath
 from abc import abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from functools import lru_cache
 from multiprocessing.pool import ThreadPool
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from clipes.tasks.inputs.sources.source import (
     ABSENT,
@@ -27,7 +28,11 @@ from clipes.tasks.storage.listing import THREADS, FileFacts
 from clipes_core.config.uri import is_uri
 from clipes_core.errors import ClipesError, ErrorKind, PhotoError
 
-INDEXES = 16  # indexes of archives that a process keeps
+if TYPE_CHECKING:
+    from clipes.tasks.inputs.sources.index_files import IndexFiles
+    from clipes.tasks.inputs.sources.members import Members
+
+INDEXES = 16  # archives whose members a process keeps in memory
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +96,8 @@ class ArchiveSource(Source):
 
     def __init__(self, whole: WholeFileTable) -> None:
         self._whole = whole
-        self._kept_index = lru_cache(INDEXES)(self.index)
+        self._kept_members = lru_cache(INDEXES)(self._read_members)
+        self._index_files: IndexFiles | None = None
 
     @abstractmethod
     def index(self, archive: FileFacts) -> Index:
@@ -130,10 +136,20 @@ class ArchiveSource(Source):
         parts = path.split("/")
         return "/".join([*(part for part in parts[:-1] if not part.lower().endswith(self.suffixes)), parts[-1]])
 
+    def keeping(self, store: str) -> "ArchiveSource":
+        """Return a copy of this source that reads and writes the index files of a store."""
+        from clipes.tasks.inputs.sources.index_files import IndexFiles  # imports pyarrow
+
+        kept = copy(self)
+        kept._index_files = IndexFiles(store)
+        return kept
+
     def find(self, uris: Collection[str]) -> Found:
-        """Look up the metadata of many photos. Each archive is opened only once."""
+        """Look up the metadata of many photos. Each archive is opened at most once."""
         found, searched = self._look_up(uris)
         _log(searched)
+        if self._index_files is not None:
+            self._index_files.log()
         return found
 
     def read(self, uri: str, fingerprint: str) -> bytes:
@@ -192,20 +208,32 @@ class ArchiveSource(Source):
 
     def _search(self, archive: FileFacts, wanted: Mapping[str, str]) -> _Searched:
         try:
-            index = self._kept_index(archive) if is_exact(archive) else self.index(archive)
+            members = self._members(archive)
         except (FileNotFoundError, ClipesError) as exc:
             failure = failure_of(exc, archive.uri)
             return _Searched(archive.uri, Found(failures=dict.fromkeys(wanted, failure)), Counter(), None)
         found = Found()
-        for uri, name in wanted.items():
-            member = index.members.get(name)
-            facts = _fault(uri, name, index) if member is None else self._facts(uri, member, archive)
+        facts: FileFacts | Failure | None
+        for uri, member in zip(wanted, members.find(wanted.values()), strict=True):
+            if isinstance(member, Member):
+                facts = self._facts(uri, member, archive)
+            else:
+                facts = _fault(uri, member, members.damage)
             if isinstance(facts, FileFacts):
                 found.files[uri] = facts
             elif facts is not None:
                 found.failures[uri] = facts
-        names = {*index.members, *index.faults} - {*wanted.values()}
-        return _Searched(archive.uri, found, Counter(map(_extension, names)), index.damage)
+        return _Searched(archive.uri, found, members.other_extensions(wanted.values()), members.damage)
+
+    def _members(self, archive: FileFacts) -> "Members":
+        if self._index_files is not None:
+            return self._index_files.members(archive, self._read_members)
+        return self._kept_members(archive) if is_exact(archive) else self._read_members(archive)
+
+    def _read_members(self, archive: FileFacts) -> "Members":
+        from clipes.tasks.inputs.sources.members import Members  # imports pyarrow
+
+        return Members.of(self.index(archive))
 
     def _facts(self, uri: str, member: Member, archive: FileFacts) -> FileFacts | Failure:
         version = archive.fingerprint
@@ -222,16 +250,12 @@ def member_name(name: str) -> str:
     return posixpath.normpath(name).lstrip("/")
 
 
-def _extension(name: str) -> str:
-    return posixpath.splitext(name)[1].removeprefix(".") or "no extension"
-
-
-def _fault(uri: str, name: str, index: Index) -> PhotoError | None:
+def _fault(uri: str, fault: str | None, damage: str | None) -> PhotoError | None:
     """Return why a member cannot be read; None if the archive does not have it."""
-    if name in index.faults:
-        return PhotoError(ErrorKind.UNREADABLE, f"{uri} {index.faults[name]}")
-    if index.damage is not None:
-        return PhotoError(ErrorKind.UNREADABLE, f"no file at {uri}; the archive {index.damage}")
+    if fault is not None:
+        return PhotoError(ErrorKind.UNREADABLE, f"{uri} {fault}")
+    if damage is not None:
+        return PhotoError(ErrorKind.UNREADABLE, f"no file at {uri}; the archive {damage}")
     return None
 
 

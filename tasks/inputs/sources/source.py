@@ -79,6 +79,10 @@ class Source(ABC):
         """Return the part of a path that identifies a photo: by default, the path itself."""
         return path
 
+    def keeping(self, store: str) -> "Source":
+        """Return a source of the same photos that keeps in a store what takes long to look up; by default, nothing."""
+        return self
+
 
 class WholeFiles(Source):
     """A source whose files are stored one by one, and can be read in part. Archives are such files, too."""
@@ -93,6 +97,10 @@ class SourceTable:
 
     def __init__(self, *sources: Source) -> None:
         self._sources = sources
+
+    def keeping(self, store: str) -> "SourceTable":
+        """Return the same sources, which keep in a store what takes long to look up."""
+        return SourceTable(*(source.keeping(store) for source in self._sources))
 
     def of(self, uri: str) -> Source:
         """Return the first source that claims a path or URI."""

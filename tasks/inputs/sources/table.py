@@ -36,14 +36,18 @@ _WHOLE = [_class(name)() for name in WHOLE_FILES]
 SOURCES = SourceTable(*(_class(name)(WholeFileTable(*_WHOLE)) for name in ARCHIVES), *_WHOLE)
 
 
-def find_files(uris: Iterable[str]) -> Found:
+def find_files(uris: Iterable[str], store: str | None = None) -> Found:
     """Look up the metadata of many files, with fingerprints that change whenever a file changes.
 
     The fingerprint of a file is what its source states, such as an ETag or the size and the modification time. If this
     says nothing, because the time is implausible, the fingerprint is a digest of the file's content. If such a file
     cannot be read, it keeps its fingerprint, and the stage that needs the file reports the error.
+
+    Args:
+        uris: paths or URIs of the files.
+        store: URI of the store in which the indexes of archives are kept; None to read the archives themselves.
     """
-    found = SOURCES.find(uris)
+    found = (SOURCES if store is None else SOURCES.keeping(store)).find(uris)
     unclear = [facts for facts in found.files.values() if not is_exact(facts)]
     if unclear:
         logger.info("reading %d files to identify them, because they have no plausible modification time", len(unclear))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from support.archives import tar
 from support.claimers import collect_slowly
 from support.mounts import fill, mounted
 from support.prepared import prepare_ranking, prepare_run
@@ -19,7 +20,17 @@ from support.run_contents import RUN
 from support.s3_server import write_marker
 from support.small_runs import TINY_NETWORK, make_all_shards
 
-from clipes.tasks.commands.garbage import DAY, HOUR, counted_garbage, find_garbage, remove_garbage, seconds_of
+from clipes.tasks.commands.garbage import (
+    DAY,
+    HOUR,
+    INDEXES,
+    counted_garbage,
+    find_garbage,
+    remove_garbage,
+    seconds_of,
+)
+from clipes.tasks.inputs.sources.index_files import index_uri
+from clipes.tasks.inputs.sources.table import find_files
 from clipes.tasks.machine.processes import started_at
 from clipes.tasks.runs.record.recorder import record_run
 from clipes.tasks.stages.registry import STAGES
@@ -30,7 +41,7 @@ from clipes.tasks.storage.layout import ArtifactKey, checkpoints_uri, claims_uri
 from clipes.tasks.storage.listed_store import ListedStore
 from clipes.tasks.storage.parquet.writing import write_table
 from clipes.tasks.storage.run_files import RunFiles, archive
-from clipes.tasks.storage.run_schemas import STATUS_SCHEMA
+from clipes.tasks.storage.run_schemas import MANIFEST_SCHEMA, STATUS_SCHEMA
 from clipes_core.errors import ArtifactError, RunBusyError, StorageError, UsageError
 
 A, B = "a" * 16, "b" * 16
@@ -131,6 +142,49 @@ def test_the_parts_of_a_shard_are_kept_only_for_runs_that_are_not_completed(stor
     assert found(store) == []
 
 
+@pytest.fixture
+def indexed(store, tmp_path):
+    """Write and index four archives; return the fingerprint of a photo in each of them, and the URI of its index."""
+    found = []
+    for number in range(4):
+        path = tmp_path / f"{number}.tar"
+        path.write_bytes(tar({f"{number}.jpg": b"photo" * (number + 1)}))
+        uri = f"{path}/{number}.jpg"
+        archive = find_files([str(path)]).files[str(path)]
+        found.append((find_files([uri], store.uri).files[uri].fingerprint, index_uri(store.uri, archive)))
+    return found
+
+
+def manifest(*fingerprints):
+    rows = [{"fingerprint": each, "truth_fingerprint": truth} for each, truth in fingerprints]
+    return pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA)
+
+
+@pytest.mark.parametrize("state", ["completed", "failed"])
+def test_the_indexes_of_the_archives_of_a_run_are_kept(store, indexed, state):
+    (photo, _), (truth, _), (evaluated, _), (_, left) = indexed
+    assert len(find_garbage(store.uri, HOUR, time.time() + DAY)[INDEXES]) == 4
+    run(store, state=state, artifacts=[])
+    files = RunFiles(store.uri, "voc12")
+    files.write_table("manifest.parquet", manifest(("etag:no archive", None), (photo, truth)))
+    files.write_table("evaluation.parquet", manifest((evaluated, None)))
+    assert found(store, age=HOUR - 60) == []
+    assert found(store) == short_names(left)
+    assert list(remove_garbage(store.uri, HOUR, time.time() + DAY)) == [INDEXES]
+    assert found(store) == []
+
+
+def test_a_broken_manifest_stops_the_search_only_if_there_are_old_indexes(local, tmp_path):
+    run(local, artifacts=[])
+    RunFiles(local.uri, "voc12").write_bytes("manifest.parquet", b"broken")
+    left = artifact(local, "cams")
+    assert found(local) == short_names(left)
+    (tmp_path / "0.tar").write_bytes(tar({"0.jpg": b"photo"}))
+    find_files([f"{tmp_path}/0.tar/0.jpg"], local.uri)
+    with pytest.raises(ArtifactError, match=r"^nothing was deleted, because .*manifest\.parquet cannot be read"):
+        found(local)
+
+
 def test_artifacts_of_all_runs_are_kept(store):
     one, two = artifact(store, "cams"), artifact(store, "cams", shard=1)
     run(store, "one", artifacts=[one])
@@ -222,7 +276,10 @@ def test_an_empty_run_folder_and_a_foreign_file_are_no_runs(local):
     runs = Path(local.uri) / "runs"
     (runs / "empty").mkdir()
     (runs / ".DS_Store").touch()
-    assert found(local) == short_names(left)
+    (runs.parent / "archive_indexes").mkdir()
+    index = runs.parent / "archive_indexes" / f"{A}-{B}.parquet"
+    index.touch()
+    assert found(local) == short_names(left, str(index))
 
 
 def test_the_markers_of_folders_are_no_runs(s3, s3_folder):

@@ -5,6 +5,7 @@ import pytest
 from clipes.tasks.storage.layout import (
     ArtifactKey,
     ArtifactPath,
+    archive_index_uri,
     artifact_of,
     artifact_uri,
     checkpoints_uri,
@@ -18,6 +19,7 @@ from clipes.tasks.storage.layout import (
     shard_of_name,
     temporary_name,
     uri_in,
+    version_key_of,
     weights_uri,
 )
 
@@ -79,6 +81,14 @@ def test_each_part_of_an_artifact_has_a_name_of_its_own():
 )
 def test_other_files_belong_to_no_artifact(uri):
     assert artifact_of(uri) is None
+
+
+def test_the_uri_of_an_archive_index_states_the_version():
+    uri = archive_index_uri("s3://bucket/a store/", "a" * 16, "b" * 16)
+    assert uri == f"s3://bucket/a store/archive_indexes/{'a' * 16}-{'b' * 16}.parquet"
+    assert version_key_of(uri) == "b" * 16
+    for other in (URI, f"{uri}.bak", uri.replace("archive_indexes", "runs"), uri.replace("b" * 16, "notes")):
+        assert version_key_of(other) is None
 
 
 def test_a_run_and_its_history_have_folders():

@@ -41,7 +41,7 @@ class PhotoFiles:
         return next((self.failures[uri] for uri in places if uri in self.failures), None)
 
 
-def find_photo_files(entries: Sequence[Entry], own: Sequence[str]) -> PhotoFiles:
+def find_photo_files(entries: Sequence[Entry], own: Sequence[str], store: str | None) -> PhotoFiles:
     """Find the photos and the true masks of entries.
 
     Args:
@@ -50,6 +50,7 @@ def find_photo_files(entries: Sequence[Entry], own: Sequence[str]) -> PhotoFiles
             because the next attempt may find the photos. The same holds for temporary failures of single photos, if
             nothing is found in one of the folders. Any other failure concerns only the photos in the folder or
             archive, or the single photo.
+        store: URI of the store in which the indexes of archives are kept; None to keep none.
 
     Raises:
         DatasetError: no photo is found, and a folder or archive cannot be read; or the folder of the true masks cannot
@@ -57,13 +58,13 @@ def find_photo_files(entries: Sequence[Entry], own: Sequence[str]) -> PhotoFiles
         TransientError: a folder or archive in `own` cannot be read; or no photo is found, or none in one of `own`, and
             another place or photo cannot be looked up. The failure is temporary.
     """
-    found = find_files(uri for entry in entries for uri in (*entry.photo_uris, *entry.truth_places))
+    found = find_files((uri for entry in entries for uri in (*entry.photo_uris, *entry.truth_places)), store)
     exact, failures = found.files, found.failures
     _check(entries, exact, failures, own)
     wanted = {places: None for entry in entries for places in (entry.photo_uris, entry.truth_places)}
     missing = [places for places in wanted if not any(uri in exact for uri in places)]
     names = SimilarNames(own, {_folder(uri) for uri in failures})
-    return PhotoFiles(exact, _similar(missing, exact, names), failures, names)
+    return PhotoFiles(exact, _similar(missing, exact, names, store), failures, names)
 
 
 def _check(
@@ -88,12 +89,14 @@ def _folder(uri: str) -> str:
     return uri[: uri.rindex("/") + 1]
 
 
-def _similar(missing: Sequence[Places], exact: Mapping[str, FileFacts], names: SimilarNames) -> dict[Places, FileFacts]:
+def _similar(
+    missing: Sequence[Places], exact: Mapping[str, FileFacts], names: SimilarNames, store: str | None
+) -> dict[Places, FileFacts]:
     """Return the file of each photo or mask for which only one file can be meant."""
     candidates = {
         places: {uri for place in places for uri in names.find(place) if uri not in exact} for places in missing
     }
     claims = Counter(uri for uris in candidates.values() for uri in uris)
     meant = {places: min(uris) for places, uris in candidates.items() if len(uris) == 1 and claims[min(uris)] == 1}
-    files = find_files(meant.values()).files
+    files = find_files(meant.values(), store).files
     return {places: files[uri] for places, uri in meant.items() if uri in files}
