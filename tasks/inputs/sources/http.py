@@ -5,7 +5,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, cast
 
 from fsspec import AbstractFileSystem
 from fsspec.asyn import sync
+from yarl import URL
 
 from clipes.tasks.inputs.sources.source import (
     ABSENT,
@@ -100,6 +101,8 @@ class WebFiles(WholeFiles):
     A request that fails for a temporary cause is repeated for about a minute, and not before the time at which the
     server asks to be asked again. The fingerprint of a file is its ETag, or else its size and the time of its last
     change. If the server states neither, the fingerprint is a digest of the content.
+
+    A redirect is followed only on the same server, or from http to https on the same host.
     """
 
     def claims(self, uri: str) -> bool:
@@ -277,9 +280,10 @@ async def _send(fs: Any, uri: str, method: str, span: tuple[int, int] | None, he
     if span is not None:
         given["Range"] = f"bytes={span[0]}-{span[1] - 1}"
     timeout = ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)
-    options = {"timeout": timeout, **fs.kwargs, "headers": given}
+    url = fs.encode_url(uri)
+    options = {"timeout": timeout, **fs.kwargs, "headers": given, "middlewares": (_only_to_server_of(url),)}
     try:
-        async with session.request(method, fs.encode_url(uri), **options) as response:
+        async with session.request(method, url, **options) as response:
             if response.status == NOT_FOUND:
                 raise FileNotFoundError(uri)
             response.raise_for_status()
@@ -287,6 +291,26 @@ async def _send(fs: Any, uri: str, method: str, span: tuple[int, int] | None, he
     except TooManyRedirects as exc:
         reason = "the server redirects this address again and again: open it in a browser, and correct it"
         raise StorageError(f"{uri}: {reason}") from exc
+
+
+def _only_to_server_of(url: URL) -> Callable[[Any, Any], Any]:
+    """Return a middleware of aiohttp that refuses redirects to another server than that of a URL.
+
+    A list may come from somebody else, and `dataset.reach` says which servers its lines may name. A redirect must not
+    lead to any other server.
+    """
+    permitted = {url.origin(), url.with_scheme("https").origin()}
+
+    async def send(request: Any, handler: Any) -> Any:
+        target = request.url.origin()
+        if target not in permitted:
+            reason = (
+                f"the server redirects to {target}, but clipes stays on the server that was named: name the file there"
+            )
+            raise StorageError(f"{url}: {reason}")
+        return await handler(request)
+
+    return send
 
 
 def _asked_wait_s(headers: Mapping[str, str]) -> float:

@@ -10,10 +10,13 @@ from clipes.tasks.storage.user_files import is_below, join, list_names
 from clipes_core.errors import DatasetError, TransientError
 
 MAX_LISTED_FOLDERS = 500  # remote folders; each takes a request, and a wrong list can name any number of folders
+WEB_SERVERS = ("http://", "https://")  # they have no folders, and the page in place of one may be on any server
 
 
 class SimilarNames:
     """The names in the folders of a data set. Each folder is listed at most once, when it is needed.
+
+    Web servers list no folders, so no similar name is found there.
 
     Args:
         own: folders of the data set. The names of the folders below them may differ, too.
@@ -56,8 +59,9 @@ class SimilarNames:
 
     def _list(self, folder: str) -> Mapping[str, list[str]]:
         found: dict[str, list[str]] = defaultdict(list)
-        remote = "://" in folder
-        if join(folder, "") in self._unreadable or (remote and len(self._folders) >= MAX_LISTED_FOLDERS):
+        if join(folder, "") in self._unreadable or folder.startswith(WEB_SERVERS):
+            return found
+        if "://" in folder and len(self._folders) >= MAX_LISTED_FOLDERS:
             return found
         with suppress(DatasetError, TransientError):  # the photos of this folder stay missing
             for name in list_names(folder or "/") or ():

@@ -1,14 +1,17 @@
 """Photos on web servers: servers that fail at times, that lack headers, and that do not answer."""
 
+import asyncio
 import logging
 import os
 from email.utils import formatdate
+from typing import ClassVar
 
 import pytest
 from support.archives import jpeg, shard
 from support.forks import exit_code_of_fork, held_by_a_thread
 from support.free_ports import free_ports
 from support.web_server import Handler, flaky_files, serve
+from yarl import URL
 
 from clipes.tasks.inputs.datasets.listing import read_dataset
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos
@@ -143,6 +146,77 @@ def test_a_photo_behind_a_login_page_is_named_with_the_reason():
     assert failure.reason.endswith(
         "it is a web page, such as a login page: check its address, and download the photo again"
     )
+
+
+class Redirecting(Handler):
+    """Redirects the paths in `targets`, and serves a photo under every other path except `/none.jpg`."""
+
+    targets: ClassVar[dict[str, str]] = {}
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self):  # noqa: N802 - the name that http.server calls
+        self.asked.append(self.path)
+        if self.path == "/none.jpg":
+            self.send_error(404)
+            return
+        target = self.targets.get(self.path)
+        self.send_response(200 if target is None else 302)
+        if target is not None:
+            self.send_header("Location", target)
+        self.send_header("Content-Length", "5" if target is None else "0")
+        self.end_headers()
+        self.wfile.write(b"photo" if target is None else b"")
+
+
+def test_a_redirect_is_followed_only_on_the_same_server(monkeypatch, tmp_path):
+    monkeypatch.setattr(Redirecting, "targets", {"/a.jpg": "/moved.jpg"})
+    monkeypatch.setattr(Redirecting, "asked", [])
+    other = flaky_files({"/secret.jpg": jpeg()}, every=0)
+    with serve(other) as hidden, serve(Redirecting) as url:
+        assert read_listed(f"{url}/a.jpg", UNKNOWN) == b"photo"
+        Redirecting.targets["/b.jpg"] = f"{hidden}/secret.jpg?token=abc"
+        reason = (
+            f"{url}/b.jpg: the server redirects to {hidden}, but clipes stays on the server that was named: name the "
+            "file there"
+        )
+        with pytest.raises(StorageError) as caught:
+            read_listed(f"{url}/b.jpg", UNKNOWN)
+        assert str(caught.value) == reason
+        (tmp_path / "list.csv").write_text("image,labels\na.jpg,dog\nb.jpg,dog\nnone.jpg,dog\n")
+        config = DatasetConfig(format="list", root=url, split=str(tmp_path / "list.csv"))
+        listing = read_dataset(config, load_vocabulary("voc12"))
+    assert [photo.image_id for photo in listing.photos] == ["a"]
+    assert [(row.image_id, row.kind, row.reason) for row in listing.rejects] == [
+        ("b", ErrorKind.UNREADABLE, reason),
+        ("none", ErrorKind.MISSING, f"no file at {url}/none.jpg; correct the name, or add the file"),
+    ]
+    assert other.asked == []
+    assert "/" not in Redirecting.asked  # the page of the folder could be on another server, too
+
+
+@pytest.mark.parametrize(
+    ("target", "followed"),
+    [
+        ("http://host/b", True),
+        ("https://host/b", True),
+        ("http://host:8080/b", False),
+        ("https://host:444/b", False),
+        ("http://www.host/b", False),
+    ],
+)
+def test_a_redirect_may_lead_to_https_on_the_same_host(target, followed):
+    class Request:
+        url = URL(target)
+
+    async def handler(_request):
+        return "answer"
+
+    call = http._only_to_server_of(URL("http://host/a"))(Request(), handler)
+    if followed:
+        assert asyncio.run(call) == "answer"
+    else:
+        with pytest.raises(StorageError, match="redirects to"):
+            asyncio.run(call)
 
 
 def test_a_server_that_redirects_in_a_circle_is_reported():
