@@ -1,6 +1,7 @@
 """`clipes estimate` on nine scenes."""
 
 import pytest
+from support.run_contents import RUN
 from support.voc_scenes import NINE
 
 from clipes.tasks.commands.estimate.sample import MEASUREMENT
@@ -28,6 +29,12 @@ def test_a_sample_is_measured_once_and_forecast_for_any_number_of_photos(estimat
     assert many.returncode == 0, many.stderr
     assert "2000000 photos" in many.stdout
     assert "time with 128 cores:" in many.stdout
+
+    RunFiles(files.store_uri, "voc12").write_json("run.json", {**RUN, "shards": 2})
+    # The process of the flow reads 300 bytes for each row, and 5,000 for each shard, of three stages.
+    kept, fresh = (estimate("--set", "execution.shards=auto", *given) for given in ((), ("--photos", "9")))
+    assert "reads and sends about 38.1 kB" in kept.stdout, kept.stderr
+    assert "reads and sends about 143.1 kB" in fresh.stdout, fresh.stderr
     assert files.read_run()["started"] == started  # the sample was not run again
 
 
