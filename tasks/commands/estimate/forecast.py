@@ -10,7 +10,7 @@ from dataclasses import dataclass
 # Measured costs of the process that runs the flow; see docs/performance.md.
 ORCHESTRATION_S = 0.016  # of a shard that is made
 HEAD_BASE_BYTES = 380 << 20
-HEAD_BYTES_PER_PHOTO = 1_850
+HEAD_BYTES_PER_PHOTO = 1_300
 TRAFFIC_PER_ROW = 300  # [bytes]; a row's digests (130), and its part of the job that is sent to a worker (150)
 TRAFFIC_PER_SHARD = 5_000  # [bytes]; the footer of an artifact, and requests
 
