@@ -91,7 +91,8 @@ def measured_costs(
         config: config of the sample, with its name resolved.
         metrics: content of the sample's metrics.json.
         machines: the machines that ran the sample.
-        gpus: name of each stage that ran on GPUs -> GPUs of a worker, less than 1 if workers share them.
+        gpus: name of each stage that ran on GPU workers -> GPUs of a worker: less than 1 if workers share them, and 0
+            without a GPU.
         wall_seconds: duration of the whole command [s].
 
     Raises:
@@ -121,6 +122,7 @@ def measured_costs(
         costs.append(
             StageCost(
                 stage=name,
+                workers="gpu" if name in gpus else "cpu",
                 of_evaluation=evaluates,
                 seconds=share * each["seconds_per_row"],
                 gpu_seconds=gpus.get(name, 0.0) * share * each["seconds_per_row"],

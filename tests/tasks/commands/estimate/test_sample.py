@@ -27,7 +27,7 @@ MEASURED = Measurement(
     Work(24, 8, 10, 20, 20, 2),
     Machines(0, 2),
     20.0,
-    (StageCost("cams", False, 0.5, 0.0, 0.25, 9_000.0, 100),),
+    (StageCost("cams", "gpu", False, 0.5, 0.0, 0.25, 9_000.0, 100),),
     TrainingCost(0.2, 0.03, 0.5, 1, 900),
 )
 
@@ -114,6 +114,7 @@ def test_the_costs_are_those_of_all_photos_even_if_only_some_have_a_row(recorded
     metrics = {"stages": {"cams": COUNTS, "mask_scores": {**COUNTS, "images": 6}}}
     found = measured_costs(recorded, metrics, Machines(1, 2), {"cams": 0.5}, 10.0)
     cams, scores = found.stages
+    assert (cams.workers, scores.workers) == ("gpu", "cpu")
     assert (cams.stage, cams.seconds, cams.gpu_seconds, cams.cpu_seconds) == ("cams", 0.5, 0.25, 0.25)
     assert (scores.stage, scores.seconds, scores.gpu_seconds) == ("mask_scores", 0.125, 0.0)
     assert cams.stored_bytes == 100
