@@ -10,6 +10,7 @@ from clipes.tasks.commands.estimate.sample import (
     measured_costs,
     read_measurement,
     sample_config,
+    without_placeholders,
     work_of,
     write_measurement,
 )
@@ -52,7 +53,7 @@ def recorded(config):
 
 
 def test_the_sample_is_a_run_of_its_own_with_few_photos_and_iterations():
-    sample = sample_config(RunConfig(name="voc-{date}", train={"iterations": 5_000}), photos=24, workers=2)
+    sample = sample_config(RunConfig(name="voc", train={"iterations": 5_000}), photos=24, workers=2)
     assert sample.name == "voc-estimate"
     assert sample.dataset.sample == 24
     assert sample.execution.shards == 8
@@ -68,7 +69,7 @@ def test_the_sample_is_a_run_of_its_own_with_few_photos_and_iterations():
     ],
 )
 def test_the_name_of_a_sample_is_valid(name, sampled):
-    sample = sample_config(RunConfig(name=name), 24, 2)
+    sample = sample_config(without_placeholders(RunConfig(name=name)), 24, 2)
     assert sample.name == sampled
     assert RunConfig.model_validate(sample.model_dump()) == sample
 
