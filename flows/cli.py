@@ -125,9 +125,12 @@ def estimate(
     ] = None,
 ) -> None:
     """Measure a sample of a data set, and forecast the time, memory and storage of the run."""
-    from clipes.tasks.inputs.configs import load_config
+    from clipes.tasks.inputs.configs import read_config, resolve_config
 
-    loaded = load_config(config, overrides or (), {} if store is None else {"store": store})
+    stated = read_config(config, overrides or (), {} if store is None else {"store": store})
+    from clipes.tasks.commands.estimate.sample import without_placeholders
+
+    loaded = resolve_config(without_placeholders(stated))
     from clipes.tasks.execution.runner import check_runner
     from clipes.tasks.runs.preparation import check_request, check_store
     from clipes.tasks.stages.registry import run_names

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from clipes.tasks.commands.estimate.forecast import Forecast, Machines, Measurement, Work, forecast
+from clipes.tasks.commands.estimate.forecast import Forecast, Machines, Measurement, Work, forecast, requested_machines
 from clipes.tasks.commands.estimate.sample import (
     PHOTOS_PER_WORKER,
     made_with,
@@ -74,7 +74,8 @@ def make_estimate(config: RunConfig, request: Request) -> Estimate:
     age = seconds_since_start()
     # The sample is a flow run, which starts a runner of its own. This one only plans; with Ray, it has a single worker.
     with runner_for(config, writes=False) as runner:
-        slots, own, gpus = runner.slots, Machines(runner.gpus(), runner.cores()), _gpus_per_worker(runner)
+        slots, gpus = runner.slots, _gpus_per_worker(runner)
+        own = Machines(runner.gpus(), runner.cores(), len(slots["gpu"]), len(slots["cpu"]))
         _check_gpus(request, own)
         listing, evaluated = list_photos(config), count_evaluation(config)
         photos = len(listing.photos)
@@ -92,7 +93,7 @@ def make_estimate(config: RunConfig, request: Request) -> Estimate:
     if measured is None:
         measured = _measure(sample, own, gpus, age)
         write_measurement(sample, measured, made)
-    machines = Machines(own.gpus if request.gpus is None else request.gpus, request.cores or own.cores)
+    machines = requested_machines(own, config.execution, request.gpus, request.cores)
     counted = config if request.photos else _with_kept_count(config, photos)
     training = _training(config, slots["gpu"], measured, machines)
     work = work_of(counted, request.photos or photos, evaluated, *training)
@@ -127,7 +128,7 @@ def _measure(sample: RunConfig, machines: Machines, gpus: Mapping[str, float], a
     Args:
         sample: config of the sample, with its name resolved.
         machines: the machines that run the sample.
-        gpus: name of each stage that runs on GPUs -> GPUs of a worker.
+        gpus: name of each stage that runs on GPU workers -> GPUs of a worker.
         age: age of this process when it had loaded the config [s]; `clipes run` needs as long until then.
     """
     begun = time.monotonic()
@@ -144,9 +145,9 @@ def _measure(sample: RunConfig, machines: Machines, gpus: Mapping[str, float], a
 
 
 def _gpus_per_worker(runner: Runner) -> dict[str, float]:
-    """Return name of each stage that runs on GPUs -> GPUs of one of its workers, less than 1 if workers share them."""
+    """Return name of each stage that runs on GPU workers -> GPUs of a worker, less than 1 if workers share them."""
     share = runner.gpus() / len(runner.slots["gpu"])
-    return {name: share for name, stage in STAGES.items() if share and runner.workers_for(stage) == "gpu"}
+    return {name: share for name, stage in STAGES.items() if runner.workers_for(stage) == "gpu"}
 
 
 def _training(

@@ -25,10 +25,11 @@ def test_a_sample_is_measured_once_and_forecast_for_any_number_of_photos(estimat
     assert all(stage.cpu_seconds > 0 and stage.stored_bytes > 0 for stage in measured.stages)
     started = files.read_run()["started"]
 
-    many = estimate("--photos", "2000000", "--cores", "128")
+    many = estimate("--photos", "2000000", "--cores", "128", "--set", "name=voc12-{time}")
     assert many.returncode == 0, many.stderr
     assert "2000000 photos" in many.stdout
     assert "time with 128 cores:" in many.stdout
+    assert [folder.name for folder in (clipes.folder / "clipes-store" / "runs").iterdir()] == ["voc12-estimate"]
 
     RunFiles(files.store_uri, "voc12").write_json("run.json", {**RUN, "shards": 2})
     # The process of the flow reads 300 bytes for each row, and 5,000 for each shard, of three stages.

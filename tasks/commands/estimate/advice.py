@@ -7,6 +7,20 @@ from clipes.tasks.commands.estimate.forecast import Forecast, Machines, Measurem
 from clipes.tasks.plan.time_limit import LargestShard, describe_excess
 from clipes_core.config.run import RunConfig
 
+# Limit of a forecast and key of the config -> what the workers do, why `auto` has no more of them, and another remedy.
+FEW_WORKERS = {
+    "gpu_workers": (
+        "that runs networks",
+        ", because the free memory suffices for no more: use more memory, or a GPU",
+        ", or use a GPU",
+    ),
+    "cpu_workers": (
+        "for the stages without networks",
+        ", because GPU workers keep the others: use more cores, or lower execution.runner.cpus_per_gpu_worker",
+        "",
+    ),
+}
+
 
 def advice(
     config: RunConfig, measured: Measurement, work: Work, machines: Machines, forecast: Forecast
@@ -30,6 +44,11 @@ def _bottleneck(config: RunConfig, measured: Measurement, work: Work, machines: 
         return "the start of the program and of its workers, which does not depend on the number of photos"
     if forecast.bottleneck == "gpus":
         return f"the GPUs. {_balance(forecast, machines)}More GPUs shorten the run: execution.runner.kind=ray"
+    if forecast.bottleneck in FEW_WORKERS:
+        work_done, reason, remedy = FEW_WORKERS[forecast.bottleneck]
+        few = f"only {getattr(machines, forecast.bottleneck)} of {machines.cores} cores have a worker {work_done}"
+        is_automatic = getattr(config.execution, forecast.bottleneck) == "auto"
+        return f"{few}{reason}" if is_automatic else f"{few}: raise execution.{forecast.bottleneck}{remedy}"
     on_cores = [stage for stage in measured.stages if not stage.gpu_seconds] or measured.stages
     busiest = max(on_cores, key=lambda stage: stage.cpu_seconds * stage.rows(work))
     if machines.gpus:

@@ -1,11 +1,16 @@
 """Forecast the time, the memory and the store size of a run from the measured cost of a sample.
 
 The forecast assumes that the time of a stage is proportional to its photos, and that its workers share the work evenly.
-Stages on GPUs run at the same time as stages on processor cores. Without a GPU, all stages share the cores. The stages
-that score the segmenter run after the training.
+Stages on GPUs run at the same time as stages on processor cores. Without a GPU, all stages share the cores, but those
+that run networks have no more workers than the memory or `execution.gpu_workers` permits. The stages that score the
+segmenter run after the training.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from clipes.tasks.plan.stage import Workers
+from clipes_core.config.execution import ExecutionConfig
 
 # Measured costs of the process that runs the flow; see docs/performance.md.
 ORCHESTRATION_S = 0.016  # of a shard that is made
@@ -13,6 +18,7 @@ HEAD_BASE_BYTES = 380 << 20
 HEAD_BYTES_PER_PHOTO = 1_300
 TRAFFIC_PER_ROW = 300  # [bytes]; a row's digests (130), and its part of the job that is sent to a worker (150)
 TRAFFIC_PER_SHARD = 5_000  # [bytes]; the footer of an artifact, and requests
+LIMITS = ("gpus", "cores", "gpu_workers", "cpu_workers")  # what may decide how long the stages take
 
 
 @dataclass(frozen=True)
@@ -45,10 +51,15 @@ class Machines:
     Attributes:
         gpus: number of GPUs; 0 if the networks run on processor cores.
         cores: number of processor cores.
+        gpu_workers: number of workers for the stages that run networks; None if they are as many as suffice. With GPUs,
+            the GPUs decide the time of these stages.
+        cpu_workers: number of workers for the other stages; None if they are as many as suffice.
     """
 
     gpus: int
     cores: int
+    gpu_workers: int | None = None
+    cpu_workers: int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,7 @@ class StageCost:
 
     Attributes:
         stage: name of the stage.
+        workers: kind of its workers, gpu (which run networks, also without a GPU) or cpu.
         of_evaluation: whether the stage has a row for each photo that the segmenter is scored on.
         seconds: time of a worker [s].
         gpu_seconds: time of a GPU [s]; less than `seconds` if several workers share it, and 0 without a GPU.
@@ -66,6 +78,7 @@ class StageCost:
     """
 
     stage: str
+    workers: Workers
     of_evaluation: bool
     seconds: float
     gpu_seconds: float
@@ -129,7 +142,7 @@ class Forecast:
         stored_bytes: size of the artifacts in the store, without the segmenter.
         head_bytes: memory of the process that runs the flow.
         traffic_bytes: bytes that this process reads from the store and sends to workers.
-        bottleneck: what takes longest: gpus, cores, training or start.
+        bottleneck: what takes longest: one of LIMITS, training or start.
     """
 
     gpu_seconds: float
@@ -141,6 +154,23 @@ class Forecast:
     head_bytes: float
     traffic_bytes: float
     bottleneck: str
+
+
+def requested_machines(own: Machines, execution: ExecutionConfig, gpus: int | None, cores: int | None) -> Machines:
+    """Return the machines of a forecast. Unless the config states a number of workers, it grows with the cores.
+
+    Args:
+        own: the machines that run the sample.
+        execution: section of the config.
+        gpus: number of GPUs; None for that of `own`.
+        cores: number of processor cores; None for that of `own`.
+    """
+    cores = cores or own.cores
+    gpu_workers, cpu_workers = (
+        max(1, round(count * cores / own.cores)) if stated == "auto" and count is not None else count
+        for stated, count in ((execution.gpu_workers, own.gpu_workers), (execution.cpu_workers, own.cpu_workers))
+    )
+    return Machines(own.gpus if gpus is None else gpus, cores, gpu_workers, cpu_workers)
 
 
 def forecast(measured: Measurement, work: Work, machines: Machines) -> Forecast:
@@ -161,7 +191,7 @@ def forecast(measured: Measurement, work: Work, machines: Machines) -> Forecast:
     return Forecast(
         gpu_seconds=sum(stage.gpu_seconds * stage.rows(work) for stage in measured.stages),
         core_seconds=sum(stage.cpu_seconds * stage.rows(work) for stage in measured.stages),
-        stages_seconds=spans["gpus"] + spans["cores"],
+        stages_seconds=sum(spans[limit] for limit in LIMITS),
         training_seconds=spans["training"],
         wall_seconds=sum(spans.values()),
         stored_bytes=sum(stage.stored_bytes * stage.rows(work) for stage in measured.stages),
@@ -174,21 +204,39 @@ def forecast(measured: Measurement, work: Work, machines: Machines) -> Forecast:
 def _spans(measured: Measurement, work: Work, machines: Machines) -> dict[str, float]:
     """Divide the duration of a run [s], except the fixed costs, into the spans in which one thing decides the speed.
 
-    The stages before the training overlap, and so do those after it. During either time, the slower of GPUs and cores
-    decides.
+    The stages before the training overlap, and so do those after it. During either time, the slowest of GPUs, cores and
+    workers decides.
     """
-    spans = {"gpus": 0.0, "cores": 0.0}
+    spans = dict.fromkeys(LIMITS, 0.0)
     for after_training in (False, True):
-        stages = [stage for stage in measured.stages if stage.of_evaluation is after_training]
-        gpu = sum(stage.gpu_seconds * stage.rows(work) for stage in stages)
-        on_gpus = gpu / machines.gpus if gpu else 0.0
-        on_cores = sum(stage.cpu_seconds * stage.rows(work) for stage in stages) / machines.cores
-        spans["gpus" if on_gpus > on_cores else "cores"] += max(on_gpus, on_cores)
+        needed = _needed([stage for stage in measured.stages if stage.of_evaluation is after_training], work, machines)
+        slowest = max(needed, key=lambda limit: needed[limit])
+        spans[slowest] += needed[slowest]
     return {
         **spans,
         "training": _training_seconds(measured.training, work),
         "start": ORCHESTRATION_S * work.shards * len(measured.stages),
     }
+
+
+def _needed(stages: Sequence[StageCost], work: Work, machines: Machines) -> dict[str, float]:
+    """Return limit -> how long stages that overlap take at least because of it [s].
+
+    If there is a worker for each core, the time that workers wait for photos and files counts as time of the cores.
+    """
+    needed = dict.fromkeys(LIMITS, 0.0)
+    gpu = sum(stage.gpu_seconds * stage.rows(work) for stage in stages)
+    needed["gpus"] = gpu / machines.gpus if gpu else 0.0
+    needed["cores"] = sum(stage.cpu_seconds * stage.rows(work) for stage in stages) / machines.cores
+    for kind, limit, count in (
+        ("gpu", "gpu_workers", machines.gpu_workers),
+        ("cpu", "cpu_workers", machines.cpu_workers),
+    ):
+        if count is not None:
+            own = [stage for stage in stages if stage.workers == kind and not stage.gpu_seconds]
+            decides = limit if count < machines.cores else "cores"
+            needed[decides] = max(needed[decides], sum(stage.seconds * stage.rows(work) for stage in own) / count)
+    return needed
 
 
 def _training_seconds(cost: TrainingCost | None, work: Work) -> float:

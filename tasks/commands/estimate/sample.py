@@ -28,6 +28,12 @@ MOST_ITERATIONS = 20  # of the sample's training; it is validated twice, because
 MEASUREMENT = TypeAdapter(Measurement)
 
 
+def without_placeholders(config: RunConfig) -> RunConfig:
+    """Return a config without {date} and {time} in the name of its run, so that later calls find the measurement."""
+    # A name begins with a letter or digit.
+    return config.model_copy(update={"name": re.sub(r"\{(date|time)\}", "", config.name).strip("-_.") or "run"})
+
+
 def sample_config(config: RunConfig, photos: int, workers: int) -> RunConfig:
     """Return the config of the run that measures a sample.
 
@@ -36,15 +42,13 @@ def sample_config(config: RunConfig, photos: int, workers: int) -> RunConfig:
         photos: number of photos of the sample.
         workers: number of workers of the kind that has more of them.
     """
-    # Without placeholders, so that later calls find the measurement. A name begins with a letter or digit.
-    name = re.sub(r"\{(date|time)\}", "", config.name).strip("-_.") or "run"
     few = min(MOST_ITERATIONS, config.train.iterations or MOST_ITERATIONS)
     half = -(-few // 2)
     every = 0 if config.train.validate_every == 0 else half
     shards = max(1, min(photos // 2, SHARDS_PER_WORKER * workers))
     return config.model_copy(
         update={
-            "name": f"{name[: NAME_LENGTH - len(SUFFIX)]}{SUFFIX}",
+            "name": f"{config.name[: NAME_LENGTH - len(SUFFIX)]}{SUFFIX}",
             "dataset": config.dataset.model_copy(update={"sample": photos}),
             # In a small sample, a single bad photo is a larger share than in the run, so no share fails the sample.
             "execution": config.execution.model_copy(update={"shards": shards, "max_failure_rate": 1.0}),
@@ -91,7 +95,8 @@ def measured_costs(
         config: config of the sample, with its name resolved.
         metrics: content of the sample's metrics.json.
         machines: the machines that ran the sample.
-        gpus: name of each stage that ran on GPUs -> GPUs of a worker, less than 1 if workers share them.
+        gpus: name of each stage that ran on GPU workers -> GPUs of a worker: less than 1 if workers share them, and 0
+            without a GPU.
         wall_seconds: duration of the whole command [s].
 
     Raises:
@@ -121,6 +126,7 @@ def measured_costs(
         costs.append(
             StageCost(
                 stage=name,
+                workers="gpu" if name in gpus else "cpu",
                 of_evaluation=evaluates,
                 seconds=share * each["seconds_per_row"],
                 gpu_seconds=gpus.get(name, 0.0) * share * each["seconds_per_row"],

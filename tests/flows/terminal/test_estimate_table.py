@@ -10,9 +10,11 @@ from clipes.tasks.machine.terminal import TerminalConsole
 from clipes_core.config.run import RunConfig
 from clipes_core.errors import ErrorKind
 
-CAMS = StageCost("cams", False, 0.05, gpu_seconds=0.05, cpu_seconds=0.01, stored_bytes=9_000, peak_memory_mib=2_000)
-ON_CPU = StageCost("cams", False, 0.05, gpu_seconds=0, cpu_seconds=0.04, stored_bytes=9_000, peak_memory_mib=500)
-MASKS = StageCost("masks", False, 0.5, gpu_seconds=0, cpu_seconds=0.4, stored_bytes=36_000, peak_memory_mib=300)
+CAMS = StageCost(
+    "cams", "gpu", False, 0.05, gpu_seconds=0.05, cpu_seconds=0.01, stored_bytes=9_000, peak_memory_mib=2_000
+)
+ON_CPU = StageCost("cams", "gpu", False, 0.05, gpu_seconds=0, cpu_seconds=0.04, stored_bytes=9_000, peak_memory_mib=500)
+MASKS = StageCost("masks", "cpu", False, 0.5, gpu_seconds=0, cpu_seconds=0.4, stored_bytes=36_000, peak_memory_mib=300)
 TRAINING = TrainingCost(0.2, validation_seconds=0.03, checkpoint_seconds=0.5, processes=1, peak_memory_mib=900)
 
 

@@ -1,11 +1,15 @@
 from dataclasses import replace
 
+import pytest
+
 from clipes.tasks.commands.estimate.advice import advice
 from clipes.tasks.commands.estimate.forecast import Machines, Measurement, StageCost, Work, forecast
 from clipes_core.config.run import RunConfig
 
-CAMS = StageCost("cams", False, 0.05, gpu_seconds=0.05, cpu_seconds=0.01, stored_bytes=9_000, peak_memory_mib=2_000)
-MASKS = StageCost("masks", False, 0.5, gpu_seconds=0, cpu_seconds=0.4, stored_bytes=36_000, peak_memory_mib=300)
+CAMS = StageCost(
+    "cams", "gpu", False, 0.05, gpu_seconds=0.05, cpu_seconds=0.01, stored_bytes=9_000, peak_memory_mib=2_000
+)
+MASKS = StageCost("masks", "cpu", False, 0.5, gpu_seconds=0, cpu_seconds=0.4, stored_bytes=36_000, peak_memory_mib=300)
 MANY = Work(100_000, 1_000)
 
 
@@ -29,7 +33,7 @@ def test_a_single_gpu_is_named_as_one():
 
 def test_cores_are_never_idle_for_less_than_no_time():
     """The GPUs take longer after the training, and the cores before it."""
-    scores = StageCost("segmenter_scores", True, 1.0, 1.0, 0.02, 1_000, 1_500)
+    scores = StageCost("segmenter_scores", "gpu", True, 1.0, 1.0, 0.02, 1_000, 1_500)
     work = Work(1_000, 10, evaluated=1_000)
     (line,) = advised(
         replace(CAMS, gpu_seconds=0.4), replace(MASKS, cpu_seconds=0.9), scores, machines=Machines(1, 1), work=work
@@ -41,6 +45,34 @@ def test_without_a_gpu_the_busiest_stage_is_named():
     on_cpu = replace(CAMS, gpu_seconds=0, cpu_seconds=0.9)
     (line,) = advised(on_cpu, MASKS, machines=Machines(0, 2))
     assert line.startswith("bottleneck: the processor cores, most of all for cams: use more cores or a GPU")
+
+
+@pytest.mark.parametrize(
+    ("machines", "execution", "text"),
+    [
+        (
+            Machines(0, 8, 2, 8),
+            {},
+            "only 2 of 8 cores have a worker that runs networks, because the free memory suffices",
+        ),
+        (Machines(0, 8, 2, 8), {"gpu_workers": 2}, "networks: raise execution.gpu_workers"),
+        (
+            Machines(1, 64, 1, 6),
+            {"cpu_workers": 6},
+            "only 6 of 64 cores have a worker for the stages without networks: ",
+        ),
+        (
+            Machines(1, 64, 1, 6),
+            {},
+            "GPU workers keep the others: use more cores, or lower execution.runner.cpus_per_gpu_worker",
+        ),
+    ],
+)
+def test_too_few_workers_are_named_with_what_limits_them(machines, execution, text):
+    cams = CAMS if machines.gpus else replace(CAMS, seconds=1.1, gpu_seconds=0, cpu_seconds=0.9)
+    (line,) = advised(cams, MASKS, machines=machines, **execution)
+    assert line.startswith("bottleneck: only ")
+    assert text in line
 
 
 def test_shards_that_may_exceed_the_time_limit_are_reported_once_with_what_suffices_for_all_stages():
@@ -55,7 +87,7 @@ def test_shards_that_may_exceed_the_time_limit_are_reported_once_with_what_suffi
 
 
 def test_the_photos_of_the_evaluation_are_compared_with_the_time_limit_by_their_own_number():
-    scores = StageCost("segmenter_scores", True, 3.0, 3.0, 0.02, 1_000, 1_500)
+    scores = StageCost("segmenter_scores", "gpu", True, 3.0, 3.0, 0.02, 1_000, 1_500)
     assert len(advised(CAMS, scores, machines=Machines(8, 66), work=Work(2_000_000, 2_000, 1_449))) == 1
     _, line = advised(CAMS, scores, machines=Machines(8, 66), work=Work(2_000_000, 2_000, 2_000_000))
     assert line.startswith("segmenter_scores: the largest shard has 1000 photos and takes about 3000 s")

@@ -10,11 +10,15 @@ from clipes.tasks.commands.estimate.forecast import (
     TrainingCost,
     Work,
     forecast,
+    requested_machines,
 )
+from clipes_core.config.execution import ExecutionConfig
 
-CAMS = StageCost("cams", False, 0.05, gpu_seconds=0.05, cpu_seconds=0.01, stored_bytes=9_000, peak_memory_mib=2_000)
-MASKS = StageCost("masks", False, 0.5, gpu_seconds=0, cpu_seconds=0.4, stored_bytes=36_000, peak_memory_mib=300)
-SCORES = StageCost("segmenter_scores", True, 0.1, 0.1, 0.02, 1_000, 1_500)
+CAMS = StageCost(
+    "cams", "gpu", False, 0.05, gpu_seconds=0.05, cpu_seconds=0.01, stored_bytes=9_000, peak_memory_mib=2_000
+)
+MASKS = StageCost("masks", "cpu", False, 0.5, gpu_seconds=0, cpu_seconds=0.4, stored_bytes=36_000, peak_memory_mib=300)
+SCORES = StageCost("segmenter_scores", "gpu", True, 0.1, 0.1, 0.02, 1_000, 1_500)
 TRAINING = TrainingCost(0.2, validation_seconds=0.03, checkpoint_seconds=0.5, processes=1, peak_memory_mib=900)
 SAMPLE = Work(photos=20, shards=4)
 ONE_GPU = Machines(gpus=1, cores=4)
@@ -56,11 +60,51 @@ def test_gpus_and_cores_work_at_the_same_time():
 
 
 def test_without_a_gpu_all_stages_share_the_cores():
-    on_cpu = StageCost("cams", False, 1.0, 0.0, 0.9, 9_000, 2_000)
+    on_cpu = StageCost("cams", "gpu", False, 1.0, 0.0, 0.9, 9_000, 2_000)
     costs = measured(on_cpu, MASKS, machines=Machines(0, 2), wall_seconds=0.0)
     found = forecast(costs, Work(1_000, 32), Machines(0, 2))
     assert found.gpu_seconds == 0
     assert found.wall_seconds == pytest.approx(1_000 * 1.3 / 2 + 2 * 32 * ORCHESTRATION_S)
+
+
+def test_without_a_gpu_few_workers_for_networks_decide_even_if_there_are_many_cores():
+    on_cpu = replace(CAMS, seconds=1.1, gpu_seconds=0, cpu_seconds=0.9)
+    costs = measured(on_cpu, MASKS, machines=Machines(0, 8, 2, 8), wall_seconds=0.0)
+    work, start = Work(1_000, 32), 2 * 32 * ORCHESTRATION_S
+    few, enough = (forecast(costs, work, Machines(0, 8, gpu_workers, 8)) for gpu_workers in (2, 8))
+    assert (few.bottleneck, enough.bottleneck) == ("gpu_workers", "cores")
+    assert few.wall_seconds == pytest.approx(1_000 * 1.1 / 2 + start)
+    assert enough.wall_seconds == pytest.approx(1_000 * 1.3 / 8 + start)
+
+
+@pytest.mark.parametrize(
+    ("execution", "requested", "machines"),
+    [
+        ({}, (None, None), Machines(0, 8, 2, 8)),
+        ({}, (None, 64), Machines(0, 64, 16, 64)),
+        ({}, (None, 1), Machines(0, 1, 1, 1)),
+        ({"gpu_workers": 2}, (None, 64), Machines(0, 64, 2, 64)),
+        ({"cpu_workers": 8}, (4, 64), Machines(4, 64, 16, 8)),
+    ],
+)
+def test_the_workers_of_other_machines_grow_with_the_cores_unless_the_config_states_them(
+    execution, requested, machines
+):
+    assert requested_machines(Machines(0, 8, 2, 8), ExecutionConfig(**execution), *requested) == machines
+
+
+def test_stages_of_one_kind_share_its_workers():
+    costs = measured(CAMS, MASKS, replace(MASKS, stage="mask_scores", seconds=0.1, cpu_seconds=0.1), wall_seconds=0.0)
+    found = forecast(costs, Work(1_000, 32), Machines(1, 64, 1, 3))
+    assert found.bottleneck == "cpu_workers"
+    assert found.stages_seconds == pytest.approx(1_000 * 0.6 / 3)
+
+
+def test_the_time_that_all_workers_wait_for_files_counts():
+    waits = replace(CAMS, seconds=2.0, gpu_seconds=0, cpu_seconds=0.5)
+    found = forecast(measured(waits, wall_seconds=0.0), Work(1_000, 32), Machines(0, 4, 4, 4))
+    assert found.bottleneck == "cores"
+    assert found.stages_seconds == pytest.approx(1_000 * 2.0 / 4)
 
 
 def test_the_start_of_the_program_does_not_grow():

@@ -10,6 +10,7 @@ from clipes.tasks.commands.estimate.sample import (
     measured_costs,
     read_measurement,
     sample_config,
+    without_placeholders,
     work_of,
     write_measurement,
 )
@@ -27,7 +28,7 @@ MEASURED = Measurement(
     Work(24, 8, 10, 20, 20, 2),
     Machines(0, 2),
     20.0,
-    (StageCost("cams", False, 0.5, 0.0, 0.25, 9_000.0, 100),),
+    (StageCost("cams", "gpu", False, 0.5, 0.0, 0.25, 9_000.0, 100),),
     TrainingCost(0.2, 0.03, 0.5, 1, 900),
 )
 
@@ -52,7 +53,7 @@ def recorded(config):
 
 
 def test_the_sample_is_a_run_of_its_own_with_few_photos_and_iterations():
-    sample = sample_config(RunConfig(name="voc-{date}", train={"iterations": 5_000}), photos=24, workers=2)
+    sample = sample_config(RunConfig(name="voc", train={"iterations": 5_000}), photos=24, workers=2)
     assert sample.name == "voc-estimate"
     assert sample.dataset.sample == 24
     assert sample.execution.shards == 8
@@ -68,7 +69,7 @@ def test_the_sample_is_a_run_of_its_own_with_few_photos_and_iterations():
     ],
 )
 def test_the_name_of_a_sample_is_valid(name, sampled):
-    sample = sample_config(RunConfig(name=name), 24, 2)
+    sample = sample_config(without_placeholders(RunConfig(name=name)), 24, 2)
     assert sample.name == sampled
     assert RunConfig.model_validate(sample.model_dump()) == sample
 
@@ -114,6 +115,7 @@ def test_the_costs_are_those_of_all_photos_even_if_only_some_have_a_row(recorded
     metrics = {"stages": {"cams": COUNTS, "mask_scores": {**COUNTS, "images": 6}}}
     found = measured_costs(recorded, metrics, Machines(1, 2), {"cams": 0.5}, 10.0)
     cams, scores = found.stages
+    assert (cams.workers, scores.workers) == ("gpu", "cpu")
     assert (cams.stage, cams.seconds, cams.gpu_seconds, cams.cpu_seconds) == ("cams", 0.5, 0.25, 0.25)
     assert (scores.stage, scores.seconds, scores.gpu_seconds) == ("mask_scores", 0.125, 0.0)
     assert cams.stored_bytes == 100
