@@ -20,7 +20,9 @@ from clipes.tasks.inputs.photos import Reject
 from clipes.tasks.machine.prefect_server import load_prefect
 from clipes.tasks.machine.processes import seconds_since_start
 from clipes.tasks.machine.worker_state import WorkerSlot
+from clipes.tasks.plan.sharding import automatic_count
 from clipes.tasks.runs.preparation import count_evaluation, list_photos, training_recipe
+from clipes.tasks.runs.record.shard_count import last_count
 from clipes.tasks.stages.registry import STAGES
 from clipes_core.config.run import RunConfig
 from clipes_core.errors import ConfigError, DatasetError
@@ -91,8 +93,18 @@ def make_estimate(config: RunConfig, request: Request) -> Estimate:
         measured = _measure(sample, own, gpus, age)
         write_measurement(sample, measured, made)
     machines = Machines(own.gpus if request.gpus is None else request.gpus, request.cores or own.cores)
-    work = work_of(config, request.photos or photos, evaluated, *_training(config, slots["gpu"], measured, machines))
+    counted = config if request.photos else _with_kept_count(config, photos)
+    training = _training(config, slots["gpu"], measured, machines)
+    work = work_of(counted, request.photos or photos, evaluated, *training)
     return Estimate(config, measured, work, machines, forecast(measured, work, machines), listing.rejects)
+
+
+def _with_kept_count(config: RunConfig, photos: int) -> RunConfig:
+    """Return a config with the number of shards that a run of these photos will have: it keeps that of the last run."""
+    if config.execution.shards != "auto":
+        return config
+    shards = automatic_count(photos, last_count(config))
+    return config.model_copy(update={"execution": config.execution.model_copy(update={"shards": shards})})
 
 
 def _check_gpus(request: Request, own: Machines) -> None:

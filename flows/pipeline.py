@@ -55,7 +55,7 @@ def pipeline(
     check_runner(config)
     check_request(config, until)
     listing = list_photos(config)
-    with runner_for(config) as runner:
+    with runner_for(config, photos=listing.photos) as runner:
         run = prepare_run(config, until, listing, runner.network_workers(), Reuse(fresh, verify, retry_errors))
         with explain_retry(), report_run(run) as record, scheduler_for(run, record.ledger, runner) as scheduler:
             check_failure_rate(record.ledger, MANIFEST)

@@ -79,7 +79,7 @@ def prompt_selection(
     config, reuse = resolve_config(config), Reuse(fresh, verify, retry_errors)
     check_runner(config)
     listing, scored = list_photos(config), miou_photos if miou_templates else 0
-    with runner_for(config) as runner:
+    with runner_for(config, photos=listing.photos) as runner:
         run = prepare_ranking(config, candidates, listing, runner.network_workers(), scored, reuse)
         with explain_retry(), record_run(run) as record, scheduler_for(run, record.ledger, runner) as scheduler:
             check_failure_rate(record.ledger, MANIFEST)

@@ -1,31 +1,34 @@
 """Print a forecast as a table and a few sentences."""
 
 from rich.console import Console
+from rich.filesize import decimal
 
 from clipes.flows.estimation import Estimate
 from clipes.flows.terminal.result_tables import new_table, print_table
 from clipes.tasks.commands.estimate.advice import advice
 from clipes.tasks.commands.estimate.forecast import Machines
-
-MINUTE, HOUR, DAY = 60, 3600, 86_400  # [s]
-SECONDS = {"s": 1, "min": MINUTE, "h": HOUR, "d": DAY}
-UNITS = (("d", "h", 2 * DAY), ("h", "min", HOUR), ("min", "s", 0))  # the two units, and from which duration on [s]
+from clipes.tasks.ui.durations import rough_duration
 
 
 def print_estimate(console: Console, estimate: Estimate) -> None:
     """Print the costs of the stages, the forecast of the whole run, its bottleneck and what would relieve it."""
     measured, work, forecast = estimate.measured, estimate.work, estimate.forecast
-    table = new_table("stage", "runs on", "s/photo", "core s/photo", "kB/photo", "GPU-hours", "core-hours")
+    columns = ["stage", "runs on", "time/photo", "core time/photo", "size/photo", "core time"]
+    with_gpu = forecast.gpu_seconds > 0
+    table = new_table(*columns, *(["GPU time"] if with_gpu else []))
     for stage in measured.stages:
-        table.add_row(
+        rows = stage.rows(work)
+        cells = [
             stage.stage,
             "gpu" if stage.gpu_seconds else "cpu",
-            f"{stage.seconds:.3f}",
-            f"{stage.cpu_seconds:.3f}",
-            f"{stage.stored_bytes / 1e3:.1f}",
-            f"{stage.rows(work) * stage.gpu_seconds / HOUR:.2f}" if stage.gpu_seconds else "",
-            f"{stage.rows(work) * stage.cpu_seconds / HOUR:.2f}",
-        )
+            rough_duration(stage.seconds),
+            rough_duration(stage.cpu_seconds),
+            decimal(round(stage.stored_bytes)),
+            rough_duration(rows * stage.cpu_seconds),
+        ]
+        if with_gpu:
+            cells.append(rough_duration(rows * stage.gpu_seconds) if stage.gpu_seconds else "")
+        table.add_row(*cells)
     print_table(console, table)
     console.print(f"measured on {measured.work.photos} photos, with {_machines(measured.machines)}")
     if estimate.rejects:
@@ -33,34 +36,23 @@ def print_estimate(console: Console, estimate: Estimate) -> None:
         console.print(f"photos that cannot be used: {count}; first reason: {first.image_id}: {first.reason}")
     if measured.training is not None:
         rate = 1 / measured.training.iteration_seconds
-        duration = time_text(forecast.training_seconds)
+        duration = rough_duration(forecast.training_seconds)
         console.print(f"training: {work.iterations} iterations at {rate:.2f} iterations/s, {duration}")
+    gpu_time = f"{rough_duration(forecast.gpu_seconds)} of GPU time, " if with_gpu else ""
     console.print(
-        f"{work.photos} photos: {forecast.gpu_seconds / HOUR:.1f} GPU-hours, {forecast.core_seconds / HOUR:.1f} "
-        f"core-hours; {forecast.stored_bytes / 1e9:.2f} GB in the store"
+        f"{work.photos} photos: {gpu_time}{rough_duration(forecast.core_seconds)} of core time, "
+        f"{decimal(round(forecast.stored_bytes))} in the store"
     )
     peaks = [stage.peak_memory_mib for stage in measured.stages]
     if measured.training is not None:
         peaks.append(measured.training.peak_memory_mib)
     console.print(
-        f"memory: up to {max(peaks) / 1024:.1f} GiB per worker, and about {forecast.head_bytes / 2**30:.1f} GiB for "
-        f"the process of the flow, which reads and sends about {forecast.traffic_bytes / 1e9:.2f} GB"
+        f"memory: up to {decimal(max(peaks) << 20)} per worker, and about {decimal(round(forecast.head_bytes))} for "
+        f"the process of the flow, which reads and sends about {decimal(round(forecast.traffic_bytes))}"
     )
-    console.print(f"time with {_machines(estimate.machines)}: {time_text(forecast.wall_seconds)}")
+    console.print(f"time with {_machines(estimate.machines)}: {rough_duration(forecast.wall_seconds)}")
     for line in advice(estimate.config, measured, work, estimate.machines, forecast):
         console.print(line)
-
-
-def time_text(seconds: float) -> str:
-    """Return a duration in its two largest units, such as 3 h 20 min."""
-    if round(seconds) < MINUTE:
-        return f"{round(seconds)} s"
-    for large, small, least in UNITS:
-        whole = round(seconds / SECONDS[small])
-        if whole * SECONDS[small] >= least:
-            per = SECONDS[large] // SECONDS[small]
-            return f"{whole // per} {large} {whole % per} {small}"
-    raise AssertionError("unreachable: the last unit fits every duration")
 
 
 def _machines(machines: Machines) -> str:

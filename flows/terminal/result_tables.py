@@ -146,12 +146,13 @@ def print_garbage(console: Console, counts: Sequence["GarbageCount"], removed: b
 
 
 def print_findings(console: Console, findings: Sequence["Finding"]) -> bool:
-    """Print what `clipes doctor` found, and return whether everything works."""
+    """Print what `clipes doctor` found, and return whether everything works. A warning counts as working."""
     table = new_table("check", "works", "result", numbers=False)
+    words = {True: "yes", False: "NO", None: "warning"}
     for finding in findings:
-        table.add_row(finding.what, "yes" if finding.works else "NO", without_secrets(finding.detail))
+        table.add_row(finding.what, words[finding.works], without_secrets(finding.detail))
     print_table(console, table)
-    return all(finding.works for finding in findings)
+    return all(finding.works is not False for finding in findings)
 
 
 def _print_verified(console: Console, cached: int) -> None:

@@ -32,12 +32,12 @@ class Finding:
 
     Attributes:
         what: name of the checked item: a package, python, devices, weights, server or store.
-        works: true if the item can be used.
+        works: true if the item can be used; None if it can be used, but the detail is a warning.
         detail: description of the item. If the item cannot be used, the problem and its solution.
     """
 
     what: str
-    works: bool
+    works: bool | None
     detail: str
 
 

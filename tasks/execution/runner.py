@@ -1,11 +1,12 @@
 """The base class of runners, which make shards. To add a runner, write a file in this folder and a line in RUNNERS."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pkgutil import resolve_name
 from types import TracebackType
 from typing import Self
 
+from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.machine.devices import cores
 from clipes.tasks.machine.worker_state import NetworkWorkers, WorkerSlot
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord
@@ -37,11 +38,13 @@ class Runner(ABC):
             where the workers run, at the latest when the runner is entered.
         Settings: pydantic model of the runner's own settings. These are all keys of `execution.runner` except `kind`.
         writes: false if the runner only plans a run (`--plan`): it makes no shard, and must not write to the store.
+        photos: photos of the run, with which a runner can check its machines; empty if they are not known.
     """
 
     slots: Mapping[str, tuple[WorkerSlot, ...]]
     Settings: type[Section] = Section
     writes: bool = True
+    photos: Sequence[Photo] = ()
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
@@ -53,8 +56,11 @@ class Runner(ABC):
         return check_section(cls.Settings, config.execution.runner.model_extra or {}, "execution.runner")
 
     @classmethod
-    def examine(cls, config: RunConfig) -> Iterable[tuple[str, bool, str]]:
-        """Check what the runner needs besides this machine: what was checked, whether it works, and details."""
+    def examine(cls, config: RunConfig) -> Iterable[tuple[str, bool | None, str]]:
+        """Check what the runner needs besides this machine.
+
+        Yield what was checked, whether it works (None if it does, but the details are a warning), and details.
+        """
         return ()
 
     def __enter__(self) -> Self:
@@ -133,17 +139,18 @@ def check_runner(config: RunConfig) -> type[Runner]:
     return runner
 
 
-def runner_for(config: RunConfig, writes: bool = True) -> Runner:
+def runner_for(config: RunConfig, writes: bool = True, photos: Sequence[Photo] = ()) -> Runner:
     """Return the runner that the section `execution.runner` names.
 
     Args:
         config: configuration of the run.
         writes: false if the runner only plans a run, and must not write to the store.
+        photos: photos of the run, with which a runner can check its machines; empty if they are not known.
 
     Raises:
         ConfigError: there is no such runner, a setting of the runner is unknown or invalid, or the host of the workers
             does not have the device that `clip.device` names.
     """
     runner = check_runner(config)(config)
-    runner.writes = writes
+    runner.writes, runner.photos = writes, photos
     return runner

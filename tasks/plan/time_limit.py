@@ -1,4 +1,4 @@
-"""Warn if the largest shard of a stage may take longer than `execution.shard_timeout_s`."""
+"""Warn if shards may take longer than `execution.shard_timeout_s`, and say which settings suffice for all stages."""
 
 import logging
 import math
@@ -16,30 +16,37 @@ from clipes_core.config.execution import MOST_SHARDS
 from clipes_core.errors import BrokenArtifactError
 
 NEAR = 0.5  # share of the time limit at which a shard may exceed it, because photos differ in size and hosts in load
+ASSUMED_S = 1.0  # time per photo, if none was measured
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Rate:
-    """The time per photo in a stage.
+class LargestShard:
+    """The largest shard of a stage.
 
     Attributes:
-        seconds: time of a worker per photo [s].
-        source: where the time comes from, such as "assumed".
+        stage: name of the stage.
+        photos: number of photos of the shard.
+        seconds_per_photo: time of a worker per photo [s].
+        source: where this time comes from, such as "assumed".
     """
 
-    seconds: float
+    stage: str
+    photos: int
+    seconds_per_photo: float
     source: str
 
-
-ASSUMED = Rate(1.0, "assumed")
+    @property
+    def seconds(self) -> float:
+        """Expected time of the shard [s]."""
+        return self.photos * self.seconds_per_photo
 
 
 def warn_of_time_limit(
     stages: Iterable[Stage], reused: Mapping[str, str], inputs: RunInputs, store: ListedStore
 ) -> None:
-    """Log a warning for each stage whose largest shard may take longer than the time limit.
+    """Log a warning if a shard may take longer than the time limit.
 
     Stages without a row per photo are left out, and those of which every shard has an artifact.
 
@@ -54,49 +61,61 @@ def warn_of_time_limit(
         TransientError: the store does not answer.
     """
     measured = measured_seconds(RunFiles(store.uri, inputs.config.name))
+    limit_s = inputs.config.execution.shard_timeout_s
+    found = []
     for stage in stages:
-        warning = time_limit_warning(stage, inputs, measured.get(stage.name)) if stage.kind.per_photo else None
-        if warning is not None and not _is_made(stage, reused, inputs, store):
-            logger.warning(warning)
+        if stage.kind.per_photo:
+            largest = largest_shard(stage, inputs, measured.get(stage.name))
+            # Looking into the store takes longer than comparing numbers, so it comes last.
+            if is_near(largest, limit_s) and not _is_made(stage, reused, inputs, store):
+                found.append(largest)
+    warning = describe_excess(found, inputs.shard_count, limit_s)
+    if warning is not None:
+        logger.warning(warning)
 
 
-def time_limit_warning(stage: Stage, inputs: RunInputs, measured: float | None) -> str | None:
-    """Return a warning if the largest shard of a stage may take longer than the time limit; None if it does not.
+def largest_shard(stage: Stage, inputs: RunInputs, measured: float | None) -> LargestShard:
+    """Return the largest shard of a stage.
 
     Args:
         stage: stage with a row per photo.
         inputs: inputs of the run.
-        measured: time per photo in this stage [s]; None if it is unknown, so that ASSUMED is used.
+        measured: time per photo in this stage [s]; None if it is unknown, so that ASSUMED_S is used.
     """
     sizes = [stage.kind.row_count(stage, inputs, shard) for shard in stage.kind.shards(stage, inputs)]
-    rate = ASSUMED if measured is None else Rate(measured, "measured in the last run")
-    limit_s = inputs.config.execution.shard_timeout_s
-    return describe_excess(stage.name, max(sizes, default=0), inputs.shard_count, rate, limit_s)
+    rate = (ASSUMED_S, "assumed") if measured is None else (measured, "measured in the last run")
+    return LargestShard(stage.name, max(sizes, default=0), *rate)
 
 
-def describe_excess(stage: str, photos: int, shards: int, rate: Rate, limit_s: float) -> str | None:
-    """Say that the largest shard of a stage may take longer than the time limit; None if it takes less than NEAR of it.
+def is_near(largest: LargestShard, limit_s: float) -> bool:
+    """Return whether a shard is expected to take more than the share NEAR of the time limit [s]."""
+    return largest.seconds > NEAR * limit_s
+
+
+def describe_excess(largest: Iterable[LargestShard], shards: int, limit_s: float) -> str | None:
+    """Say that shards may take longer than the time limit, and which settings suffice for all stages.
 
     Args:
-        stage: name of the stage.
-        photos: number of photos of the largest shard.
+        largest: the largest shard of each stage.
         shards: number of shards.
-        rate: time per photo.
         limit_s: `execution.shard_timeout_s` [s].
+
+    Returns:
+        A sentence about the shard that takes longest; None if no shard takes more than the share NEAR of the limit.
     """
-    expected = photos * rate.seconds
-    if expected <= NEAR * limit_s:
+    longest = max(largest, key=lambda each: each.seconds, default=None)
+    if longest is None or not is_near(longest, limit_s):
         return None
-    advice = [f"execution.shard_timeout_s={math.ceil(expected / NEAR)}"]
-    if photos > 1:
-        count, needed = max(shards, FEWEST_SHARDS), shards * expected / (NEAR * limit_s)
+    advice = [f"execution.shard_timeout_s={math.ceil(longest.seconds / NEAR)}"]
+    if longest.photos > 1:
+        count, needed = max(shards, FEWEST_SHARDS), shards * longest.seconds / (NEAR * limit_s)
         doublings = math.ceil(math.log2(max(1, needed / count)))
         if count << doublings <= MOST_SHARDS:
             advice.insert(0, f"execution.shards={count << doublings}")
     return (
-        f"{stage}: the largest shard has {photos} photos and takes about {expected:.0f} s at {rate.seconds:.2g} s per "
-        f"photo ({rate.source}), but execution.shard_timeout_s is {limit_s:g} s. A shard that reaches this limit is "
-        f"stopped and continued, which takes longer: set {' or '.join(advice)}"
+        f"{longest.stage}: the largest shard has {longest.photos} photos and takes about {longest.seconds:.0f} s at "
+        f"{longest.seconds_per_photo:.2g} s per photo ({longest.source}), but execution.shard_timeout_s is {limit_s:g} "
+        f"s. A shard that reaches this limit is stopped and continued, which takes longer: set {' or '.join(advice)}"
     )
 
 

@@ -31,6 +31,7 @@ class ShardStatus:
     seconds: float = 0.0
     attempt: int = 1
     artifact: str = ""
+    worker: str | None = None  # name of the worker that made the artifact; None if it is missing or cached
 
 
 class Ledger:
@@ -87,6 +88,7 @@ class Ledger:
                 seconds=record.seconds,
                 attempt=attempt,
                 artifact=record.uri,
+                worker=record.worker or None,
             )
             self._times.add_work(record.stage, record.seconds)
             self._failures.pop(place, None)

@@ -47,6 +47,7 @@ STATUS_SCHEMA = pa.schema(
         ("seconds", pa.float64()),
         ("attempt", pa.int32()),
         ("artifact", pa.string()),
+        ("worker", pa.string()),
     ]
 )
 
@@ -74,7 +75,6 @@ RANKING_SCORES_SCHEMA = pa.schema(
         ("refined_power", pa.float64()),
     ]
 )
-# Column by column; the files of earlier versions may lack columns.
 TABLE_SCHEMAS = {
     MANIFEST_FILE: MANIFEST_SCHEMA,
     EVALUATION_FILE: MANIFEST_SCHEMA,
@@ -83,6 +83,7 @@ TABLE_SCHEMAS = {
     RANKING_TABLE: RANKING_SCHEMA,
     RANKING_SCORES_TABLE: RANKING_SCORES_SCHEMA,
 }
+ADDED_COLUMNS = {STATUS_FILE: ("worker",)}  # columns that the files of earlier versions lack
 SEALED_FILES = (*TABLE_SCHEMAS, METRICS_FILE)  # run.json states the seals of these files at the end of the run
 
 
@@ -233,7 +234,7 @@ ESTIMATE_SHAPE: TypeAdapter[Any] = TypeAdapter(EstimateJson)
 
 
 def check_columns(uri: str, file: str, schema: pa.Schema, columns: Sequence[str] | None) -> None:
-    """Check that the columns of a table in a run's folder have the expected types.
+    """Check that the columns of a table have the expected types. Those of ADDED_COLUMNS may be absent.
 
     Args:
         uri: URI of the file, for the error message.
@@ -246,6 +247,8 @@ def check_columns(uri: str, file: str, schema: pa.Schema, columns: Sequence[str]
     """
     for field in TABLE_SCHEMAS.get(file, ()):
         if columns is not None and field.name not in columns:
+            continue
+        if field.name not in schema.names and field.name in ADDED_COLUMNS.get(file, ()):
             continue
         if field.name not in schema.names or schema.field(field.name).type != field.type:
             raise BrokenArtifactError(uri, f"has no column {field.name} of type {field.type}")

@@ -1,7 +1,7 @@
 """A table per stage in the Prefect UI, with the totals of the stage, some failed shards and the slowest shards."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
@@ -29,6 +29,8 @@ class StageLine:
         images_per_s: rows computed per second; None if no row was computed.
         cached: number of cached shards in this line.
         copied: number of rows copied from earlier artifacts.
+        worker: worker that made the shard, as device:pid or node/device:pid; empty if no worker made it. In the line
+            of totals, the number of workers that made shards, on each machine if there are several.
         reason: reason why the shard failed; empty if the shard did not fail.
     """
 
@@ -41,6 +43,7 @@ class StageLine:
     images_per_s: float | None
     cached: int
     copied: int
+    worker: str
     reason: str
 
 
@@ -107,6 +110,7 @@ def _sum_line(shards: Sequence[ShardStatus], summary: StageSummary) -> StageLine
         images_per_s=_speed(summary.computed_rows, summary.wall_seconds),
         cached=summary.cached_shards,
         copied=summary.copied_rows,
+        worker=_count_workers({status.worker for status in shards if status.worker}),
         reason="",
     )
 
@@ -125,8 +129,15 @@ def _shard_line(ledger: Ledger, status: ShardStatus) -> StageLine:
         images_per_s=None if record is None else _speed(record.computed, record.seconds),
         cached=int(status.state == "cached"),
         copied=0 if record is None else record.copied,
+        worker=status.worker or "",
         reason="" if failure is None else reason_of(failure),
     )
+
+
+def _count_workers(names: Collection[str]) -> str:
+    """Return the number of workers as text; if their names state their machines, for each machine."""
+    nodes = Counter(name.rpartition("/")[0] for name in sorted(names))
+    return ", ".join(f"{count} on {node}" if node else str(count) for node, count in nodes.items())
 
 
 def _speed(rows: int, seconds: float) -> float | None:

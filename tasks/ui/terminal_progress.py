@@ -14,6 +14,7 @@ from rich.table import Column
 from clipes.tasks.machine.background import in_background
 from clipes.tasks.machine.terminal import TerminalConsole
 from clipes.tasks.stages.registry import STAGES
+from clipes.tasks.ui.durations import rough_duration
 
 REFRESH_SECONDS = 0.5
 LINE_SECONDS = 10.0
@@ -79,14 +80,7 @@ class StageProgress:
         if before == 0 or self._computed <= before or self.count == self._total:
             return ""
         seconds = (self._total - self.count) * (self._now - since) / (self._computed - before)
-        return f", about {_roughly(seconds)} to go"
-
-
-def _roughly(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.0f} h"
+        return f", about {rough_duration(seconds)} to go"
 
 
 @contextmanager

@@ -23,14 +23,25 @@ class Undisturbed(Lengths):
     """Counts the letters of each photo's id, and appends the id to the file `<store>-computed`.
 
     It has the name of a real stage, because a run takes the keys of its stages from the registry.
+
+    Args:
+        marks: path that replaces the URI of the store in the names of the files, for a store that is not local.
     """
 
     name = "masks"
 
+    def __init__(self, marks: str | None = None) -> None:
+        super().__init__()
+        self.marks = marks
+
+    def mark(self, job: ShardJob, name: str) -> Path:
+        """Return the path of a file beside the store."""
+        return Path(f"{self.marks or job.store.uri}-{name}")
+
     def rows(self, job: ShardJob) -> Iterator[LengthRow]:
         """Yield a row per photo."""
         for row in super().rows(job):
-            with Path(f"{job.store.uri}-computed").open("a") as file:
+            with self.mark(job, "computed").open("a") as file:
                 file.write(f"{row.image_id}\n")
             yield row
 
@@ -42,15 +53,16 @@ class Disturbed(Undisturbed):
         end: what happens to the worker. Before it hangs, it creates the file `<store>-hangs-<pid>`.
         rows: number of rows that each attempt computes.
         attempts_with_part: number of attempts that keep their rows; the following ones compute a row and end.
+        marks: see `Undisturbed`.
     """
 
-    def __init__(self, end: End, rows: int = 2, attempts_with_part: int = 1000) -> None:
-        super().__init__()
+    def __init__(self, end: End, rows: int = 2, attempts_with_part: int = 1000, marks: str | None = None) -> None:
+        super().__init__(marks)
         self.end, self.count, self.attempts_with_part = end, rows, attempts_with_part
 
     def rows(self, job: ShardJob) -> Iterator[LengthRow]:
         """Yield some rows, and end the attempt."""
-        attempts = Path(f"{job.store.uri}-attempts")
+        attempts = self.mark(job, "attempts")
         with attempts.open("a") as file:
             file.write(".")
         keeps = attempts.stat().st_size <= self.attempts_with_part
@@ -67,7 +79,7 @@ class Disturbed(Undisturbed):
             os.kill(os.getpid(), signal.SIGKILL)
         if self.end == "out of memory":
             raise MemoryError
-        Path(f"{job.store.uri}-hangs-{os.getpid()}").touch()
+        self.mark(job, f"hangs-{os.getpid()}").touch()
         time.sleep(300)
 
 
@@ -109,6 +121,10 @@ def disturbed_run(
 
 
 def computed(store: str) -> list[str]:
-    """Return the ids of the computed photos, in the order in which they were computed."""
+    """Return the ids of the computed photos, in the order in which they were computed.
+
+    Args:
+        store: path of the store, or `marks` of the stage.
+    """
     file = Path(f"{store}-computed")
     return file.read_text().splitlines() if file.exists() else []

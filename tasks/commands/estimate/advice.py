@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 
 from clipes.tasks.commands.estimate.forecast import Forecast, Machines, Measurement, Work
-from clipes.tasks.plan.time_limit import Rate, describe_excess
+from clipes.tasks.plan.time_limit import LargestShard, describe_excess
 from clipes_core.config.run import RunConfig
 
 
@@ -13,12 +13,13 @@ def advice(
 ) -> Iterator[str]:
     """Yield sentences for the user: the bottleneck with what relieves it, and shards that are too large."""
     yield f"bottleneck: {_bottleneck(config, measured, work, machines, forecast)}"
-    for stage in measured.stages:
-        photos = math.ceil(stage.rows(work) / work.shards)
-        rate = Rate(stage.seconds, "measured on the sample")
-        excess = describe_excess(stage.stage, photos, work.shards, rate, config.execution.shard_timeout_s)
-        if excess is not None:
-            yield excess
+    largest = [
+        LargestShard(stage.stage, math.ceil(stage.rows(work) / work.shards), stage.seconds, "measured on the sample")
+        for stage in measured.stages
+    ]
+    excess = describe_excess(largest, work.shards, config.execution.shard_timeout_s)
+    if excess is not None:
+        yield excess
 
 
 def _bottleneck(config: RunConfig, measured: Measurement, work: Work, machines: Machines, forecast: Forecast) -> str:

@@ -13,7 +13,7 @@ import ray
 from filelock import FileLock
 
 from clipes.tasks.execution.make_shard import make_shard
-from clipes.tasks.execution.ray.greeting import Greeting, HostFacts, host_facts
+from clipes.tasks.execution.ray.handshake import HandshakeRequest, HostFacts, host_facts
 from clipes.tasks.execution.ray.reports import Records, Report
 from clipes.tasks.machine.log import LOGGER
 from clipes.tasks.machine.row_counters import SlotCounters
@@ -26,7 +26,7 @@ class ShardWorker:
     """A worker process; `ray.remote` makes an actor of this class. Reports have a thread of their own.
 
     Args:
-        slot: device and threads of the worker; `greet` replaces the device by the one that the worker finds.
+        slot: device and threads of the worker; `answer_handshake` replaces the device by the one that the worker finds.
         log_level: lowest level that the worker logs.
     """
 
@@ -39,14 +39,14 @@ class ShardWorker:
         """Return Ray's id of the machine."""
         return str(ray.get_runtime_context().get_node_id())
 
-    def greet(self, greeting: Greeting, node: str) -> HostFacts:
+    def answer_handshake(self, request: HandshakeRequest, node: str) -> HostFacts:
         """Set this process up as a worker, and return what its machine computes with.
 
         Args:
-            greeting: what to find out.
+            request: what to find out.
             node: name of the machine.
         """
-        facts = host_facts(greeting)
+        facts = host_facts(request)
         slot = WorkerSlot(facts.device, self._slot.threads)
         start_worker(slot, self._counters, self._log_level, node)
         return facts

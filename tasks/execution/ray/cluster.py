@@ -4,7 +4,7 @@ import contextvars
 import logging
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import cast
@@ -19,6 +19,7 @@ from clipes.tasks.execution.ray.pool import RayPool
 from clipes.tasks.execution.ray.reports import RowCounts
 from clipes.tasks.execution.ray.runner import RaySettings
 from clipes.tasks.execution.ray.training import TrainingPool
+from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord
 from clipes.tasks.plan.stage import JointStage, Workers
@@ -30,6 +31,11 @@ GRACE_SECONDS = 30.0  # that a run waits for the other workers once the first ha
 WATCH_SECONDS = 5.0  # between two looks for machines that have joined
 LEAVE_SECONDS = 10.0  # that a run which ends waits for this look; it hangs if the head node of the cluster is gone
 MOST_GROWTH = 2  # a run uses at most this many times as many workers as it had room for at its start
+WASTED_GPUS = (
+    "the machine %s of the Ray cluster has GPUs, but the networks of the run compute on processors, because no machine "
+    "had a GPU at the start: to use the GPUs, stop the run, and start it again with clip.device=cuda and a number as "
+    "execution.gpu_workers"
+)
 
 logger = logging.getLogger(__name__)
 
@@ -84,13 +90,16 @@ class ClusterWorkers:
 
 
 @contextmanager
-def cluster_workers(config: RunConfig, settings: RaySettings, writes: bool) -> Iterator[ClusterWorkers]:
+def cluster_workers(
+    config: RunConfig, settings: RaySettings, writes: bool, photos: Sequence[Photo]
+) -> Iterator[ClusterWorkers]:
     """Connect to the cluster, start the workers, and yield them once they have answered.
 
     Args:
         config: configuration of the run.
         settings: settings of the runner.
         writes: false if the run is only planned. Then a single worker is started, which writes nothing.
+        photos: photos of the run. Each machine must be able to open one of them.
 
     Raises:
         ConfigError: there is no such cluster, or its machines do not suit the run or each other.
@@ -98,7 +107,7 @@ def cluster_workers(config: RunConfig, settings: RaySettings, writes: bool) -> I
     """
     with ExitStack() as stack:
         stack.enter_context(connected(settings.address))
-        hosts, counters = Hosts(config, probes=writes), RowCounts()
+        hosts, counters = Hosts(config, writes, photos), RowCounts()
         stack.enter_context(hosts.probing())
         requests = worker_requests(config, settings, hosts.look())
         pools: dict[str, RayPool] = {}
@@ -112,17 +121,25 @@ def cluster_workers(config: RunConfig, settings: RaySettings, writes: bool) -> I
             pool.wait_until_started(GRACE_SECONDS)
         hosts.accept_late = True
 
+        device = requests["gpu"].device  # machines that join do not change it, because it decides the keys
+        same_device = config.model_copy(update={"clip": config.clip.model_copy(update={"device": device})})
+
         def watch(stop: threading.Event) -> None:
+            may_waste_gpus = device == "cpu" and config.clip.device == "auto"
             while not stop.wait(WATCH_SECONDS):
                 now: dict[str, WorkerRequest] = {}
                 try:
-                    now = worker_requests(config, settings, hosts.look())
+                    nodes = hosts.look()
+                    if may_waste_gpus and (with_gpus := [node.name for node in nodes if node.gpus]):
+                        logger.warning(WASTED_GPUS, with_gpus[0])
+                        may_waste_gpus = False
+                    now = worker_requests(same_device, settings, nodes)
                 except ConfigError:
                     pass  # the machines that are left may have no room for a kind of worker
                 except (ClipesError, RayError) as exc:
                     logger.warning("cannot look for machines that have joined the Ray cluster: %s", first_line(exc))
                 for kind, first in requests.items():
-                    if kind in now and now[kind].device == first.device and not first.fixed:
+                    if kind in now and not first.fixed:
                         pools[kind].extend(min(now[kind].count, MOST_GROWTH * first.count))
 
         if writes:

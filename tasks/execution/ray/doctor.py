@@ -1,17 +1,19 @@
 """Check a Ray cluster for `clipes doctor`: the connection, the machines, the store, and the network between them."""
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError
+from ray.exceptions import AuthenticationError, GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from clipes.tasks.execution.ray.actor import rendezvous_url
-from clipes.tasks.execution.ray.greeting import host_facts
+from clipes.tasks.execution.ray.handshake import host_facts
 from clipes.tasks.execution.ray.hosts import Hosts
 from clipes.tasks.execution.ray.nodes import Node, WorkerRequest, connected, worker_requests
 from clipes.tasks.execution.ray.runner import RaySettings
@@ -22,7 +24,10 @@ from clipes_core.errors import ClipesError, ConfigError, TransientError
 ANSWER_SECONDS = 120.0  # time that all machines together have for each question
 NO_CUDA = "install a driver and a torch for CUDA"
 GIB = 1 << 30
-Check = tuple[str, bool, str]  # what was checked, whether it works, and details
+Check = tuple[str, bool | None, str]  # what was checked, whether it works (None for a warning), and details
+# Connects another process to the cluster at an address; this process cannot change its own use of tokens.
+CLIENT = "import sys, ray; ray.init(address=sys.argv[1], log_to_driver=False, configure_logging=False)"
+CLIENT_SECONDS = 90.0  # Ray takes 20 s to report that a token is missing
 
 
 def examine_cluster(config: RunConfig, settings: RaySettings) -> Iterator[Check]:
@@ -46,13 +51,13 @@ def _examine(config: RunConfig, settings: RaySettings) -> Iterator[Check]:
     requests = worker_requests(config, settings, nodes)
     counts = f"{requests['gpu'].count} GPU workers on {requests['gpu'].device}, {requests['cpu'].count} CPU workers"
     yield "ray cluster", True, f"{len(nodes)} machines with room for {counts}"
-    yield "ray ports", True, _ports()
+    yield "ray ports", *_check_ports(ray.get_runtime_context().gcs_address)
     on_gpus = requests["gpu"].gpus > 0
     roles = {node: _role(bool(node.gpus if on_gpus else node.cpus)) for node in nodes}
     try:
         with hosts.probing():
             facts = _Answers(
-                {node: _on(node, host_facts, hosts.greeting(node, role)) for node, role in roles.items()},
+                {node: _on(node, host_facts, hosts.handshake_request(node, role)) for node, role in roles.items()},
                 late=("has not answered", "start Ray there again if the machine hangs"),
                 failed=("does not answer", "install the same clipes there, and see `ray status`"),
             )
@@ -112,13 +117,34 @@ class _Answers:
         return [node for node, reference in self._references.items() if reference in ready]
 
 
-def _ports() -> str:
-    if os.environ.get("RAY_AUTH_MODE") == "token":
-        return "a token is necessary to use the cluster"
-    return (
-        "anyone who reaches the ports of the cluster can run programs on it: keep them in a private network, or set "
-        "RAY_AUTH_MODE=token on all machines before Ray starts"
-    )
+def _check_ports(address: str) -> tuple[bool | None, str]:
+    """Check whether a cluster accepts clients without a token. Return True if it does not, or None, and details.
+
+    The variable RAY_AUTH_MODE of this process does not say so, because a cluster without a token accepts any token.
+
+    Args:
+        address: address of the cluster's state, as HOST:PORT.
+    """
+    try:
+        client = subprocess.run(
+            [sys.executable, "-c", CLIENT, address],
+            env={**os.environ, "RAY_AUTH_MODE": "disabled"},
+            capture_output=True,
+            text=True,
+            timeout=CLIENT_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return None, f"a client without a token has no answer after {CLIENT_SECONDS:g} s: see `ray status`"
+    if client.returncode == 0:
+        return None, (
+            "the cluster accepts clients without a token, so anyone who reaches its ports can run programs on it: keep "
+            "them in a private network, or set RAY_AUTH_MODE=token on all machines before Ray starts"
+        )
+    if AuthenticationError.__name__ in client.stderr:
+        return True, "the cluster refuses clients without a token"
+    reason = (client.stderr.strip().splitlines() or ["no message"])[-1]
+    return None, f"a client without a token cannot connect, for an unknown reason ({reason}): see `ray status`"
 
 
 def _check_node(hosts: Hosts, node: Node, facts: _Answers, request: WorkerRequest) -> Check:

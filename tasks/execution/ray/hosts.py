@@ -2,13 +2,21 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from clipes.tasks.execution.ray.greeting import PROBE, Greeting, HostFacts, differences, host_versions
+from clipes.tasks.execution.ray.handshake import (
+    PROBE,
+    HandshakeRequest,
+    HostFacts,
+    differences,
+    host_versions,
+    readable_photo,
+)
 from clipes.tasks.execution.ray.nodes import Node, WorkerRequest, known_nodes
+from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.storage.files import remove, write_file
 from clipes.tasks.storage.filesystem import first_line
 from clipes.tasks.storage.layout import claims_uri, temporary_name
@@ -21,13 +29,14 @@ logger = logging.getLogger(__name__)
 
 
 class Hosts:
-    """Greets the machines of the cluster. A machine that differs from the run's expectations gets no worker.
+    """Checks the machines of the cluster by handshakes. A machine that does not suit the run gets no work.
 
     Until `accept_late` is set, `check` raises an error for such a machine. Later, clipes logs a warning.
 
     Args:
         config: configuration of the run.
-        probes: whether to check that files of the store that a worker writes are at once visible here.
+        probes: whether to check that what a worker writes is at once visible here, and that it can open a photo.
+        photos: photos of the run; empty if they are not known.
 
     Attributes:
         banned: ids of the refused machines; they get no workers.
@@ -35,14 +44,15 @@ class Hosts:
         accept_late: true once the run has started.
     """
 
-    def __init__(self, config: RunConfig, probes: bool) -> None:
+    def __init__(self, config: RunConfig, probes: bool, photos: Sequence[Photo] = ()) -> None:
         self._config, self._probes = config, probes
+        self._photo = readable_photo(photos) if probes else None
         self.banned, self.weights, self.accept_late = set[str](), "", False
         self._versions, self._lock = host_versions(), threading.Lock()
         self._nodes: dict[str, Node] = {}
         self._refusals: dict[str, str] = {}
         self._answered: set[str] = set()
-        self._probe, self._answers = self._file("ray"), dict[str, str]()
+        self._probe, self._answers = self._file("ray") if probes else "", dict[str, str]()
 
     @contextmanager
     def probing(self) -> Iterator[None]:
@@ -90,16 +100,18 @@ class Hosts:
             self.look()
         return self._nodes[node_id]
 
-    def greeting(self, node: Node, request: WorkerRequest) -> Greeting:
+    def handshake_request(self, node: Node, request: WorkerRequest) -> HandshakeRequest:
         """Return what a worker on a machine must find out."""
         clip = self._config.clip if request.networks else None
-        return Greeting(clip, self._probe, self._answers[node.node_id]) if self._probes else Greeting(clip)
+        if clip is not None and request.device == "cpu":  # even on a machine with GPUs
+            clip = clip.model_copy(update={"device": "cpu"})
+        return HandshakeRequest(clip, self._probe, self._answers[node.node_id], self._photo)
 
     def suits(self, node_id: str, facts: HostFacts, request: WorkerRequest) -> bool:
         """Return whether a machine suits the run, as the answer of a worker shows. If not, give it no more workers.
 
         Raises:
-            TransientError: a temporary problem leaves this open, so that a worker must be greeted again.
+            TransientError: a temporary problem leaves this open, so that the handshake must be repeated.
         """
         if facts.temporary:
             raise TransientError(facts.problem)

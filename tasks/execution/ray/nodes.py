@@ -6,8 +6,8 @@ import signal
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import ray
 from ray.exceptions import RayError
@@ -176,39 +176,40 @@ def worker_requests(config: RunConfig, settings: RaySettings, nodes: Sequence[No
 
 
 def _with_gpus(config: RunConfig, settings: RaySettings, nodes: Sequence[Node]) -> dict[str, WorkerRequest]:
-    share, cores = settings.gpus_per_worker, settings.cpus_per_gpu_worker
-    room = {node.node_id: min(int(node.gpus / share), node.cpus // cores) for node in nodes}
-    wanted = config.execution.gpu_workers
-    count = max(1, sum(room.values())) if wanted == "auto" else wanted
-    gpu = WorkerRequest("cuda", cores, share, cores, count, networks=True, fixed=wanted != "auto")
-    if wanted == "auto" and any(node.gpus for node in nodes) and not any(room.values()):
+    cores, wanted = settings.cpus_per_gpu_worker, config.execution.gpu_workers
+    gpu = WorkerRequest("cuda", cores, settings.gpus_per_worker, cores, 1, networks=True, fixed=wanted != "auto")
+    rooms = [_room(gpu, node) for node in nodes]
+    if wanted == "auto" and any(node.gpus for node in nodes) and not any(rooms):
         raise ConfigError(
-            f"execution.runner: no machine has {share:g} GPUs and {cores} cores for a GPU worker; lower "
+            f"execution.runner: no machine has {gpu.gpus:g} GPUs and {cores} cores for a GPU worker; lower "
             "gpus_per_worker or cpus_per_gpu_worker"
         )
-    left = sum(node.cpus - cores * room[node.node_id] for node in nodes)
+    left = sum(node.cpus for node in nodes) - cores * sum(rooms)
     masks = config.execution.cpu_workers
     if masks == "auto" and left < 1:
         raise ConfigError(
             f"execution.runner.cpus_per_gpu_worker: with {cores} cores per GPU worker, no core is left for the CPU "
             "workers; lower it, or add machines"
         )
-    count = left if masks == "auto" else masks
-    return {"gpu": gpu, "cpu": WorkerRequest("cpu", 1, 0, 1, count, networks=False, fixed=masks != "auto")}
+    return {"gpu": _counted(gpu, wanted, nodes), "cpu": _for_masks(1, masks, left)}
 
 
 def _without_gpus(config: RunConfig, nodes: Sequence[Node]) -> dict[str, WorkerRequest]:
-    cores, networks, masks = (
-        sum(node.cpus for node in nodes),
-        config.execution.gpu_workers,
-        config.execution.cpu_workers,
-    )
-    if networks == "auto":
-        room = sum(min(node.cpus, max(1, node.memory_bytes // WORKER_BYTES)) for node in nodes)
-        gpu = WorkerRequest("cpu", SHARED_CORE, 0, 1, max(1, room), networks=True, fixed=False)
-    else:
-        threads = max(1, min(cores // networks, max((node.cpus for node in nodes), default=1)))
-        gpu = WorkerRequest("cpu", SHARED_CORE * threads, 0, threads, networks, networks=True, fixed=True)
-    count = max(1, cores) if masks == "auto" else masks
-    fixed = masks != "auto"
-    return {"gpu": gpu, "cpu": WorkerRequest("cpu", SHARED_CORE, 0, 1, count, networks=False, fixed=fixed)}
+    cores, wanted = sum(node.cpus for node in nodes), config.execution.gpu_workers
+    threads = 1
+    if wanted != "auto":
+        threads = max(1, min(cores // wanted, max((node.cpus for node in nodes), default=1)))
+    gpu = WorkerRequest("cpu", SHARED_CORE * threads, 0, threads, 1, networks=True, fixed=wanted != "auto")
+    masks = _for_masks(SHARED_CORE, config.execution.cpu_workers, max(1, cores))
+    return {"gpu": _counted(gpu, wanted, nodes), "cpu": masks}
+
+
+def _counted(request: WorkerRequest, wanted: int | Literal["auto"], nodes: Sequence[Node]) -> WorkerRequest:
+    """Return a request for as many workers as the settings want; with auto, as the machines have room for."""
+    return replace(request, count=room_for(request, nodes) if wanted == "auto" else wanted)
+
+
+def _for_masks(cpus: float, wanted: int | Literal["auto"], cores: int) -> WorkerRequest:
+    """Return the request for workers that run no networks; with auto, a worker for each of these cores."""
+    count = cores if wanted == "auto" else wanted
+    return WorkerRequest("cpu", cpus, 0, 1, count, networks=False, fixed=wanted != "auto")

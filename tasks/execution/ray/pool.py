@@ -38,8 +38,10 @@ class ActorCall:
         return self.receive(ray.get(self.reference, timeout=self.timeout_s))
 
 
-class FilledSlots:
-    """Slots of workers that all have the same resources. A `SlotKeeper` keeps the slots filled.
+class RayPool:
+    """A pool of workers that all have the same resources. A call takes an idle worker.
+
+    Each worker has a slot. A `SlotKeeper` keeps the slots filled.
 
     Args:
         request: resources and number of the workers.
@@ -66,7 +68,7 @@ class FilledSlots:
         self._changed = threading.Condition()
         self.slots = [Slot(request, dict(each)) for each in places or ({},) * request.count]
         self._stopped: set[str] = set()  # names of the workers whose calls were stopped
-        self.rivals: list[FilledSlots] = []
+        self.rivals: list[RayPool] = []
         self.starves = False
         self._keeper = SlotKeeper(
             self.slots, self._changed, hosts, counters, not places, lambda: any(pool.starves for pool in self.rivals)
@@ -117,10 +119,6 @@ class FilledSlots:
             self._keeper.end_workers()
         self._keeper.join()
 
-
-class RayPool(FilledSlots):
-    """A pool of workers that all have the same resources. A call takes an idle worker."""
-
     @contextmanager
     def worker(self, timeout_s: float | None, number: int | None = None) -> Iterator[Callable[..., ActorCall]]:
         """Wait for an idle worker, and yield a function that starts one call in this worker.
@@ -162,16 +160,15 @@ class RayPool(FilledSlots):
             failed = False
             raise
         finally:
-            self._give_back(slot, name, failed)
+            with self._changed:
+                slot.give_back(name, failed)
+                self._changed.notify_all()
             self.counters.end_call(name)
 
     def stop_calls(self) -> None:
         """End the busy workers. Threads that wait for their results get a StoppedError."""
         with self._changed:
-            for slot in self.slots:
-                if slot.state is SlotState.BUSY:
-                    self._stopped.add(slot.name)
-                    ray.kill(slot.actor)
+            self._stopped |= {slot.stop_call() for slot in self.slots if slot.state is SlotState.BUSY}
 
     def _take(self, number: int | None) -> Slot:
         """Wait for an idle worker, and mark it as busy."""
@@ -180,10 +177,9 @@ class RayPool(FilledSlots):
             while True:
                 wanted = self.slots if number is None else [self.slots[number]]
                 self._keeper.check()
-                for slot in wanted:
-                    if slot.state is SlotState.IDLE:
-                        slot.state, self.starves = SlotState.BUSY, False
-                        return slot
+                for slot in (each for each in wanted if each.state is SlotState.IDLE):
+                    slot.state, self.starves = SlotState.BUSY, False
+                    return slot
                 if any(slot.started for slot in wanted):
                     alone_since, self.starves = None, False
                 elif not self._replaces and any(slot.is_dead for slot in wanted):
@@ -195,14 +191,6 @@ class RayPool(FilledSlots):
                     if alone_s > self._wait_s:
                         raise _no_worker(self.request, self._wait_s)
                 self._changed.wait(WAIT_SECONDS)
-
-    def _give_back(self, slot: Slot, name: str, failed: bool) -> None:
-        with self._changed:
-            if failed and slot.name == name:
-                slot.end()
-            elif slot.name == name and slot.state is SlotState.BUSY:  # the pool was neither closed nor paused
-                slot.state = SlotState.IDLE
-            self._changed.notify_all()
 
 
 def _no_worker(request: WorkerRequest, wait_s: float) -> WorkerError:

@@ -93,7 +93,7 @@ class RayRunner(Runner):
 
     @override
     @classmethod
-    def examine(cls, config: RunConfig) -> Iterator[tuple[str, bool, str]]:
+    def examine(cls, config: RunConfig) -> Iterator[tuple[str, bool | None, str]]:
         settings = cls.settings_of(config)
         from clipes.tasks.execution.ray.doctor import examine_cluster  # imports Ray
 
@@ -104,7 +104,7 @@ class RayRunner(Runner):
     def __enter__(self) -> Self:
         from clipes.tasks.execution.ray.cluster import cluster_workers  # imports Ray, which takes a moment
 
-        self._workers = self._stack.enter_context(cluster_workers(self.config, self.settings, self.writes))
+        self._workers = self._stack.enter_context(cluster_workers(self.config, self.settings, self.writes, self.photos))
         self.slots = self._workers.slots
         return self
 

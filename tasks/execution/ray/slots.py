@@ -34,7 +34,7 @@ class SlotState(Enum):
 
     EMPTY = auto()  # there is no actor
     PENDING = auto()  # Ray looks for a machine with room for the actor
-    GREETED = auto()  # the actor finds out what its machine computes with
+    HANDSHAKE = auto()  # the actor finds out what its machine computes with
     IDLE = auto()
     BUSY = auto()
 
@@ -102,6 +102,23 @@ class Slot:
         self.actor = ray.remote(**options)(ShardWorker).remote(worker, log_level())
         self.name, self.answer, self.report = uuid.uuid4().hex, self.actor.place.remote(), None
         self.state, self.node_id, self.node, self.device = SlotState.PENDING, "", "", ""
+
+    def stop_call(self) -> str:
+        """Kill a busy actor, whose caller will give it back, and return its name."""
+        ray.kill(self.actor)
+        return self.name
+
+    def give_back(self, name: str, failed: bool) -> None:
+        """Mark a busy actor as idle after its call, or end it; do nothing if the slot has another actor by now.
+
+        Args:
+            name: name of the actor.
+            failed: whether the actor has failed, so that it must be replaced.
+        """
+        if failed and self.name == name:
+            self.end()
+        elif self.name == name and self.state is SlotState.BUSY:  # the pool was neither closed nor paused
+            self.state = SlotState.IDLE
 
     def end_for_now(self) -> None:
         """End an actor that cannot start. The pause before the next start doubles each time."""
@@ -227,12 +244,12 @@ class SlotKeeper:
     def _accept(self, slot: Slot, reference: Any, answer: Any) -> None:
         if slot.state is SlotState.PENDING and reference == slot.answer:
             node = self._hosts.node(answer)
-            greeting = self._hosts.greeting(node, slot.request)
+            request = self._hosts.handshake_request(node, slot.request)
             with self._changed:
                 if reference == slot.answer:
-                    slot.node_id, slot.node, slot.state = node.node_id, node.name, SlotState.GREETED
-                    slot.answer = slot.actor.greet.remote(greeting, node.name)
-        elif slot.state is SlotState.GREETED and reference == slot.answer:
+                    slot.node_id, slot.node, slot.state = node.node_id, node.name, SlotState.HANDSHAKE
+                    slot.answer = slot.actor.answer_handshake.remote(request, node.name)
+        elif slot.state is SlotState.HANDSHAKE and reference == slot.answer:
             suits = self._hosts.suits(slot.node_id, answer, slot.request)
             with self._changed:
                 if reference == slot.answer:

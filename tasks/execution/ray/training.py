@@ -31,7 +31,7 @@ class TrainingPool:
 
     def __init__(self, pool: RayPool, other: RayPool, most_nodes: int, wait_s: float) -> None:
         self._pool, self._other, self._most_nodes, self._wait_s = pool, other, most_nodes, wait_s
-        self._crew: RayPool | None = None
+        self._training_workers: RayPool | None = None
         self._closed = False
 
     @property
@@ -80,32 +80,32 @@ class TrainingPool:
                     {"scheduling_strategy": PlacementGroupSchedulingStrategy(group, number)}
                     for number in range(processes)
                 )
-                self._crew = RayPool(request, self._pool.hosts, self._pool.counters, self._wait_s, places)
+                self._training_workers = RayPool(request, self._pool.hosts, self._pool.counters, self._wait_s, places)
                 if self._closed:
                     raise StoppedError("stopped before it was done")
-                with self._crew.worker(timeout_s=None, number=0) as start:
+                with self._training_workers.worker(timeout_s=None, number=0) as start:
                     url = start(rendezvous_url).result()
                 yield url
             finally:
-                if self._crew is not None:
-                    self._crew.close()
+                if self._training_workers is not None:
+                    self._training_workers.close()
                 remove_placement_group(group)
 
     def joint_worker(self, rank: int) -> AbstractContextManager[Callable[..., ActorCall]]:
         """Wait for the worker of a rank. Rank 0 is on the machine that the rendezvous names."""
-        assert self._crew is not None
-        return self._crew.worker(timeout_s=None, number=rank)
+        assert self._training_workers is not None
+        return self._training_workers.worker(timeout_s=None, number=rank)
 
     def stop_calls(self) -> None:
         """End the busy workers. Threads that wait for their results get a StoppedError."""
-        assert self._crew is not None
-        self._crew.stop_calls()
+        assert self._training_workers is not None
+        self._training_workers.stop_calls()
 
     def close(self) -> None:
         """End all workers, and refuse more work."""
         self._closed = True
-        if self._crew is not None:
-            self._crew.close()
+        if self._training_workers is not None:
+            self._training_workers.close()
 
     def _wait_for(self, group: PlacementGroup) -> None:
         end = time.monotonic() + self._wait_s

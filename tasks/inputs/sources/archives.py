@@ -125,11 +125,11 @@ class ArchiveSource(Source):
 
     def claims(self, uri: str) -> bool:
         """Return whether a part of the path, except the last one, has the suffix of an archive."""
-        return self._split(uri) is not None
+        return _split(uri, self.suffixes) is not None
 
     def retries(self, uri: str) -> bool:
         """Return whether the source of the archive retries."""
-        return self._whole.of(self._parts(uri)[0]).retries(uri)
+        return self._whole.of(_parts(uri, self.suffixes)[0]).retries(uri)
 
     def key_path(self, path: str) -> str:
         """Return a path without the name of the archive."""
@@ -166,7 +166,7 @@ class ArchiveSource(Source):
         if not fingerprint.startswith(f"{self.name}:"):
             return self._whole.read(uri, fingerprint)  # a file in a folder that has the name of an archive
         place, _, version = fingerprint.removeprefix(f"{self.name}:").partition("@")
-        archive, _ = self._parts(uri)
+        archive, _ = _parts(uri, self.suffixes)
         if not version.startswith(CONTENT):
             return self.load(archive, version, place)
         data = self.load(archive, UNKNOWN, place)
@@ -177,7 +177,7 @@ class ArchiveSource(Source):
     def _look_up(self, uris: Collection[str]) -> tuple[Found, list[_Searched]]:
         by_archive: dict[str, dict[str, str]] = defaultdict(dict)
         for uri in uris:
-            archive, member = self._parts(uri)
+            archive, member = _parts(uri, self.suffixes)
             by_archive[archive][uri] = member
         archives = self._whole.find(by_archive)
         others = [archive for archive in by_archive if archive not in archives.files]
@@ -191,39 +191,16 @@ class ArchiveSource(Source):
             found.add(each.found)
         return found, searched
 
-    def _parts(self, uri: str) -> tuple[str, str]:
-        parts = self._split(uri)
-        if parts is None:
-            raise ValueError(f"{uri} names no member of a {self.name} archive")
-        return parts
-
-    def _split(self, uri: str) -> tuple[str, str] | None:
-        """Return the URI of the archive and the normalised name of the member; None if the URI names no archive."""
-        parts = uri.split("/")
-        first = 3 if is_uri(uri) else 0  # after the protocol and the server or bucket
-        for number in range(first, len(parts) - 1):
-            if parts[number].lower().endswith(self.suffixes):
-                return "/".join(parts[: number + 1]), member_name("/".join(parts[number + 1 :]))
-        return None
-
     def _search(self, archive: FileFacts, wanted: Mapping[str, str]) -> _Searched:
         try:
             members = self._members(archive)
         except (FileNotFoundError, ClipesError) as exc:
             failure = failure_of(exc, archive.uri)
             return _Searched(archive.uri, Found(failures=dict.fromkeys(wanted, failure)), Counter(), None)
-        found = Found()
-        facts: FileFacts | Failure | None
-        for uri, member in zip(wanted, members.find(wanted.values()), strict=True):
-            if isinstance(member, Member):
-                facts = self._facts(uri, member, archive)
-            else:
-                facts = _fault(uri, member, members.damage)
-            if isinstance(facts, FileFacts):
-                found.files[uri] = facts
-            elif facts is not None:
-                found.failures[uri] = facts
-        return _Searched(archive.uri, found, members.other_extensions(wanted.values()), members.damage)
+        named = zip(wanted, members.find(wanted.values()), strict=True)
+        found = {uri: self._facts(uri, member, archive, members.damage) for uri, member in named}
+        others = members.other_extensions(wanted.values())
+        return _Searched(archive.uri, _divided(found), others, members.damage)
 
     def _members(self, archive: FileFacts) -> "Members":
         if self._index_files is not None:
@@ -235,7 +212,11 @@ class ArchiveSource(Source):
 
         return Members.of(self.index(archive))
 
-    def _facts(self, uri: str, member: Member, archive: FileFacts) -> FileFacts | Failure:
+    def _facts(
+        self, uri: str, member: Member | str | None, archive: FileFacts, damage: str | None
+    ) -> FileFacts | Failure | None:
+        if not isinstance(member, Member):
+            return _fault(uri, member, damage)
         version = archive.fingerprint
         if not is_exact(archive):
             try:
@@ -248,6 +229,30 @@ class ArchiveSource(Source):
 def member_name(name: str) -> str:
     """Return the normalised name of a member, as `Index` has it."""
     return posixpath.normpath(name).lstrip("/")
+
+
+def _split(uri: str, suffixes: tuple[str, ...]) -> tuple[str, str] | None:
+    """Return the URI of the archive and the normalised name of the member; None if the URI names no archive."""
+    parts = uri.split("/")
+    first = 3 if is_uri(uri) else 0  # after the protocol and the server or bucket
+    for number in range(first, len(parts) - 1):
+        if parts[number].lower().endswith(suffixes):
+            return "/".join(parts[: number + 1]), member_name("/".join(parts[number + 1 :]))
+    return None
+
+
+def _parts(uri: str, suffixes: tuple[str, ...]) -> tuple[str, str]:
+    parts = _split(uri, suffixes)
+    if parts is None:
+        raise ValueError(f"{uri} names no member of an archive")
+    return parts
+
+
+def _divided(found: Mapping[str, FileFacts | Failure | None]) -> Found:
+    """Return the files and the failures among the results of a look-up; None stands for a missing file."""
+    files = {uri: each for uri, each in found.items() if isinstance(each, FileFacts)}
+    failures = {uri: each for uri, each in found.items() if each is not None and not isinstance(each, FileFacts)}
+    return Found(files, failures)
 
 
 def _fault(uri: str, fault: str | None, damage: str | None) -> PhotoError | None:

@@ -23,7 +23,7 @@ def decide_count(config: RunConfig, photos: int) -> int:
         StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
-    stated, before = config.execution.shards, _last_count(config)
+    stated, before = config.execution.shards, last_count(config)
     count = automatic_count(photos, before) if stated == "auto" else stated
     if before is not None and count != before:
         logger.info(
@@ -49,7 +49,16 @@ def recorded_count(run: Mapping[str, Any]) -> int:
     return stated if isinstance(stated, int) else FEWEST_SHARDS
 
 
-def _last_count(config: RunConfig) -> int | None:
+def last_count(config: RunConfig) -> int | None:
+    """Return the number of shards of the last run of the same name; None if there is none, or its record is damaged.
+
+    Args:
+        config: configuration of the run. A name with a placeholder has no last run.
+
+    Raises:
+        StorageError: the store refuses access.
+        TransientError: the store does not answer.
+    """
     try:
         last = RunFiles(config.store, config.name).read_run()
     except BrokenArtifactError:  # the start of the run reports it

@@ -226,3 +226,12 @@ def test_every_number_of_a_table_appears_whole_at_any_width(table, width):
     console = Console(file=io.StringIO(), width=width, soft_wrap=True, highlight=False)
     show(console)
     assert set(numbers) <= set(re.findall(r"\d+(?:\.\d+)?", console.file.getvalue()))
+
+
+def test_a_warning_of_doctor_is_no_failure():
+    console = Console(file=io.StringIO(), width=100)
+    found = [Finding("ports", None, "open"), Finding("store", True, "can be written")]
+    assert print_findings(console, found)
+    assert not print_findings(console, [*found, Finding("weights", False, "missing")])
+    words = [line.split()[1] for line in console.file.getvalue().splitlines() if line.split()[:1] == ["ports"]]
+    assert words == ["warning", "warning"]

@@ -6,7 +6,7 @@ from support.plain_runs import Lengths, photo, run_inputs
 from support.run_contents import RUN
 
 from clipes.tasks.plan.row_kinds import TEXT_ROWS
-from clipes.tasks.plan.time_limit import measured_seconds, time_limit_warning, warn_of_time_limit
+from clipes.tasks.plan.time_limit import describe_excess, largest_shard, measured_seconds, warn_of_time_limit
 from clipes.tasks.storage.layout import ArtifactKey
 from clipes.tasks.storage.listed_store import ListedStore
 from clipes.tasks.storage.run_files import RunFiles
@@ -34,6 +34,12 @@ def files(store):
     files = RunFiles(store.uri, "plain")
     files.write_json("run.json", {**RUN, "name": "plain"})
     return files
+
+
+def time_limit_warning(stage, inputs, measured):
+    """Return the warning about the largest shard of a single stage; None if there is none."""
+    largest = [largest_shard(stage, inputs, measured)]
+    return describe_excess(largest, inputs.shard_count, inputs.config.execution.shard_timeout_s)
 
 
 def write_metrics(files, **stages):
@@ -131,6 +137,26 @@ def test_stages_are_reported_if_a_shard_has_no_artifact(caplog, store, files):
             pass
     assert warnings(caplog, store, inputs) == []
     assert warnings(caplog, store, inputs, reused={}) == ["lengths"]
+
+
+def test_a_single_warning_advises_what_suffices_for_all_stages(caplog, store, files):
+    stages = [Lengths(name=name) for name in ("quick", "slow", "fast")]
+    times = {"quick": 20.0, "slow": 200.0, "fast": 0.2}  # [s] for 20 photos
+    write_metrics(files, **{name: {"busy_seconds": each, "computed_rows": 20} for name, each in times.items()})
+    assert warnings(caplog, store, inputs_of(10, 10, limit_s=10), stages, {}) == ["slow"]
+    (message,) = caplog.messages
+    assert message.endswith("set execution.shards=1024 or execution.shard_timeout_s=200")
+    assert warnings(caplog, store, inputs_of(10, 10, limit_s=200), stages, {}) == []
+
+
+def test_a_stage_that_is_made_does_not_hide_the_others(caplog, store, files):
+    stages, inputs = [LENGTHS, Lengths(name="other")], inputs_of(10, limit_s=10)
+    times = {"lengths": 200.0, "other": 20.0}
+    write_metrics(files, **{name: {"busy_seconds": each, "computed_rows": 20} for name, each in times.items()})
+    assert warnings(caplog, store, inputs, stages) == ["lengths"]
+    with store.writer(ArtifactKey("lengths", KEY, 0, "c" * 16), LENGTHS.schema, {}):
+        pass
+    assert warnings(caplog, store, inputs, stages) == ["other"]
 
 
 def test_stages_without_a_row_per_photo_are_left_out(caplog, store):

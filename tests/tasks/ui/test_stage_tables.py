@@ -66,3 +66,17 @@ def test_stages_are_listed_in_the_order_they_run(ledger):
     for stage in ("masks", "cams", "manifest"):
         finished(ledger, replace(MADE, stage=stage))
     assert [table.stage for table in stage_tables(ledger)] == ["manifest", "cams", "masks"]
+
+
+def test_the_workers_are_named_and_counted_on_each_machine(ledger):
+    for shard, worker in enumerate(["b/cpu:7", "a/cpu:7", "a/cpu:7", "a/cpu:8", ""]):
+        finished(ledger, replace(MADE, shard=shard, worker=worker))
+    total, *lines = stage_tables(ledger)[0].lines
+    assert total.worker == "2 on a, 1 on b"
+    assert [line.worker for line in lines] == ["b/cpu:7", "a/cpu:7", "a/cpu:7", "a/cpu:8", ""]
+
+
+def test_the_workers_of_a_single_machine_are_only_counted(ledger):
+    for shard, worker in enumerate(["cpu:7", "cpu:8"]):
+        finished(ledger, replace(MADE, shard=shard, worker=worker))
+    assert stage_tables(ledger)[0].lines[0].worker == "2"

@@ -114,7 +114,7 @@ def test_only_rows_computed_in_this_run_count_for_the_speed():
     masks = StageProgress("masks", 600, 100.0)
     assert updated(masks, (110, Done(0, 50))) == "50 of 600 after 0 s"
     assert updated(masks, (120, Done(10, 50))) == "60 of 600 after 10 s"
-    assert updated(masks, (130, Done(20, 80))) == "100 of 600 after 20 s, about 8 min to go"
+    assert updated(masks, (130, Done(20, 80))) == "100 of 600 after 20 s, about 8.3 min to go"
     assert updated(masks, (420, Done(310, 280))) == "590 of 600 after 310 s, about 10 s to go"
     assert updated(masks, (430, Done(320, 280))) == "600 of 600 after 320 s"
 
@@ -123,14 +123,14 @@ def test_rows_that_a_worker_loses_do_not_restart_the_time():
     masks = StageProgress("masks", 600, 0.0)
     updated(masks, (0, Done(0)), (10, Done(100)), (20, Done(200)))
     assert updated(masks, (30, Done(100))) == "100 of 600 after 30 s"
-    assert updated(masks, (50, Done(200))) == "200 of 600 after 50 s, about 3 min to go"
+    assert updated(masks, (50, Done(200))) == "200 of 600 after 50 s, about 2.7 min to go"
 
 
 def test_iterations_before_the_checkpoint_do_not_count_for_the_speed():
     training = StageProgress("segmenter", 40_000, 0.0)
     assert updated(training, (50, Done(0)), (60, Done(30_000))) == "30000 of 40000 iterations after 10 s"
     text = updated(training, (70, Done(30_010)))
-    assert text == "30010 of 40000 iterations after 20 s, about 3 h to go"
+    assert text == "30010 of 40000 iterations after 20 s, about 2.8 h to go"
 
 
 def test_a_training_that_starts_over_restarts_its_speed():

@@ -43,12 +43,12 @@ def test_without_a_gpu_the_busiest_stage_is_named():
     assert line.startswith("bottleneck: the processor cores, most of all for cams: use more cores or a GPU")
 
 
-def test_each_stage_whose_shards_may_exceed_the_time_limit_is_reported_with_what_suffices():
+def test_shards_that_may_exceed_the_time_limit_are_reported_once_with_what_suffices_for_all_stages():
     slow = replace(CAMS, seconds=0.1)
-    _, cams, masks = advised(slow, MASKS, machines=Machines(8, 66), work=Work(2_000_000, 32))
-    assert cams.startswith("cams: the largest shard has 62500 photos and takes about 6250 s at 0.1 s per photo")
-    assert "31250 s at 0.5 s per photo (measured on the sample), but execution.shard_timeout_s is 3600 s" in masks
-    shards, seconds = (int(setting.partition("=")[2]) for setting in masks.rpartition("set ")[2].split(" or "))
+    _, line = advised(slow, MASKS, machines=Machines(8, 66), work=Work(2_000_000, 32))
+    assert line.startswith("masks: the largest shard has 62500 photos and takes about 31250 s at 0.5 s per photo")
+    assert "(measured on the sample), but execution.shard_timeout_s is 3600 s" in line
+    shards, seconds = (int(setting.partition("=")[2]) for setting in line.rpartition("set ")[2].split(" or "))
     assert len(advised(slow, MASKS, machines=Machines(8, 66), work=Work(2_000_000, shards))) == 1
     raised = {"shard_timeout_s": seconds}
     assert len(advised(slow, MASKS, machines=Machines(8, 66), work=Work(2_000_000, 32), **raised)) == 1

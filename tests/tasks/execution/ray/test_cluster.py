@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 import ray
 from support.disturbed_stages import Disturbed, computed, disturbed_run
@@ -19,7 +20,9 @@ from support.ray_runs import (
     artifacts_of,
     make_in_parallel,
     wait_for_artifact,
+    wait_for_hanging_worker,
 )
+from support.s3_server import STRANGER
 
 from clipes.tasks.execution.ray import pool
 from clipes.tasks.execution.runner import runner_for
@@ -28,9 +31,16 @@ from clipes.tasks.execution.stage_shards import StageShards
 from clipes.tasks.machine.devices import clip_precision, cores
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.preparation import list_photos, prepare_run
+from clipes.tasks.runs.record.contents import status_table
+from clipes.tasks.storage.listing import list_names
 from clipes_core.errors import ConfigError, WorkerError
 
 FAKE_CUDA = Path(__file__).parents[3] / "support" / "fake_cuda"
+WITH_GPU = {
+    "node_name": "second",
+    "num_gpus": 1,
+    "env_vars": {"PYTHONPATH": os.pathsep.join([str(FAKE_CUDA), PYTHONPATH])},
+}
 # Ray finds a frozen node after about a minute. With these settings, it takes three seconds.
 IMPATIENT = {
     "health_check_initial_delay_ms": 0,
@@ -47,24 +57,37 @@ def workers_of(ledger, stage="cams"):
     return {record.worker.partition("/")[0] for record in ledger.records(stage)}
 
 
-def test_two_nodes_make_the_artifacts_of_the_local_runner_and_a_killed_worker_is_replaced(run_on, expected):
-    run, failures = run_on(), []
+def disturbed_shards(run, runner, marks=None):
+    """Return the shards of a stage whose workers hang after two rows."""
+    return StageShards(run, Ledger(run.photos, 1), Disturbed("hangs", marks=marks), runner, {})
+
+
+def test_two_nodes_make_the_artifacts_of_the_local_runner_and_a_killed_worker_is_replaced(
+    run_on, expected, s3_folder, tmp_path
+):
+    """The store is on an S3 server."""
+    run, marks = run_on(f"{s3_folder}/store"), str(tmp_path / "marks")
+    disturbed = disturbed_run(f"{s3_folder}/disturbed", ["a", "b", "c"], 3600, config=run.config)
     with ray_cluster({"node_name": "second"}) as cluster, ThreadPoolExecutor(1) as thread:
         with runner_for(run.config) as runner:
-            processes = worker_processes(cluster)
-            making = thread.submit(make_in_parallel, runner, run, failures)
-            wait_for_artifact(run, making)
-            for process in processes[:2]:
-                process.kill()
-            ledger = making.result()
+            ledger = make_in_parallel(runner, run)
             done = {stage: rows_done(ledger, runner, stage) for stage in ("cams", "masks")}
+            making = thread.submit(disturbed_shards(disturbed, runner, marks).make, 0)
+            killed = wait_for_hanging_worker(marks, runner, making)
+            processes = worker_processes(cluster)
+            psutil.Process(killed).kill()
+            record = making.result()
             processes += worker_processes(cluster)
         assert all_end_within(10, processes)
     assert artifacts_of(run, ledger) == expected
     assert all(rows.computed + rows.reused == PHOTOS for rows in done.values()), done
-    assert workers_of(ledger) <= {"first", "second"}  # the killed workers may have been all of one node
-    assert all("died (often because memory ran out)" in str(failure) for failure in failures)
-    assert list(Path(run.store.uri, "claims").iterdir()) == []  # the probe left no files
+    assert workers_of(ledger) <= {"first", "second"}
+    rows = status_table(ledger, run.store.uri).to_pylist()
+    assert {row["worker"].partition("/")[0] for row in rows if row["stage"] == "cams"} == workers_of(ledger)
+    assert killed in [process.pid for process in processes]
+    assert not record.worker.endswith(f":{killed}")
+    assert computed(marks) == ["a", "b", "c"]  # the next worker computed only the row that was missing
+    assert not list_names(f"{run.store.uri}/claims")  # the probe left no files
 
 
 def test_a_lost_node_costs_no_attempt_and_a_new_node_takes_over(run_on, expected, s3_folder):
@@ -85,36 +108,46 @@ def test_a_lost_node_costs_no_attempt_and_a_new_node_takes_over(run_on, expected
         assert all_end_within(10, processes)
 
 
-def test_a_frozen_node_costs_no_attempt(run_on, expected):
-    run = run_on()
-    with (
-        ray_cluster({"node_name": "second"}, _system_config=IMPATIENT) as cluster,
-        ThreadPoolExecutor(1) as thread,
-        runner_for(run.config) as runner,
-    ):
-        making = thread.submit(make_in_parallel, runner, run)
-        wait_for_artifact(run, making)
-        (second,) = cluster.worker_nodes
-        frozen = freeze(second)
-        try:
-            ledger = making.result()
-        finally:
-            for process in frozen:
-                process.kill()
-    assert artifacts_of(run, ledger) == expected
+def test_a_frozen_node_costs_no_attempt_and_its_workers_end_once_it_thaws(photos, tmp_path, caplog):
+    store = str(tmp_path / "store")
+    config = photos.config(store=store, execution={"runner": RAY, "gpu_workers": 1, "cpu_workers": 1})
+    run = disturbed_run(store, ["a", "b", "c"], 3600, config=config)
+    nodes = [{"num_cpus": 1, "node_name": name} for name in ("second", "third")]
+    with ray_cluster(*nodes, num_cpus=0, _system_config=IMPATIENT) as cluster, ThreadPoolExecutor(1) as thread:
+        with runner_for(run.config) as runner:
+            making = thread.submit(disturbed_shards(run, runner).make, 0)
+            busy = wait_for_hanging_worker(store, runner, making)
+            processes = worker_processes(cluster)
+            frozen = freeze(node_of(busy, cluster.worker_nodes))
+            try:
+                record = making.result()
+            finally:
+                for process in frozen:
+                    process.resume()
+            processes += worker_processes(cluster)
+        assert busy in [process.pid for process in processes]
+        assert all_end_within(10, processes)
+    survivor = record.worker.partition("/")[0]
+    (other,) = {"second", "third"} - {survivor}
+    told = f"masks shard 0: the machine {other} of its worker was lost; another worker makes the shard"
+    assert caplog.messages.count(told) == 1
+    assert computed(store) == ["a", "b", "c"]
 
 
-def test_a_run_uses_nodes_that_join(run_on, expected):
+def test_a_run_on_processors_uses_the_processors_of_nodes_that_join_and_warns_of_unused_gpus(run_on, expected, caplog):
     run = run_on()
-    with ray_cluster(num_cpus=1) as cluster, runner_for(run.config) as runner:
+    config = run.config.model_copy(update={"clip": run.config.clip.model_copy(update={"device": "auto"})})
+    with ray_cluster(num_cpus=1) as cluster, runner_for(config) as runner:
         before = len(worker_processes(cluster))
-        add_node(cluster, num_cpus=1, node_name="second")
+        add_node(cluster, num_cpus=1, **WITH_GPU)
         while len(worker_processes(cluster)) < 2 * before:
             time.sleep(0.1)
         ledger = make_in_parallel(runner, run)
         assert runner.most_jobs("gpu") == 2
     assert artifacts_of(run, ledger) == expected
     assert "second" in workers_of(ledger, "cams") | workers_of(ledger, "masks")
+    warnings = [each for each in caplog.messages if "the machine second of the Ray cluster has GPUs, but" in each]
+    assert len(warnings) == 1
 
 
 def test_the_rows_kept_before_a_node_is_lost_are_reused_and_the_fourth_loss_fails_the_attempt(photos, tmp_path):
@@ -128,27 +161,19 @@ def test_the_rows_kept_before_a_node_is_lost_are_reused_and_the_fourth_loss_fail
         ThreadPoolExecutor(1) as thread,
         runner_for(run.config) as runner,
     ):
-        shards = StageShards(run, Ledger(run.photos, 1), Disturbed("hangs"), runner, {})
-        running = thread.submit(shards.make, 0)
+        making = thread.submit(disturbed_shards(run, runner).make, 0)
         for _ in nodes:
-            while not (started := list(Path(run.store.uri).parent.glob("store-hangs-*"))):
-                assert not running.done(), running.exception()
-                time.sleep(0.05)
-            (file,) = started
-            while runner.rows("masks") != 2:  # the worker reports each second
-                assert not running.done(), running.exception()
-                time.sleep(0.05)
-            file.unlink()
-            cluster.remove_node(node_of(int(file.name.rpartition("-")[2]), cluster.worker_nodes), False)
+            busy = wait_for_hanging_worker(store, runner, making)
+            cluster.remove_node(node_of(busy, cluster.worker_nodes), False)
         with pytest.raises(WorkerError, match=r"^4 machines were lost while they made the shard$"):
-            running.result()
+            making.result()
         assert runner.rows("masks") == 0
     assert computed(store) == image_ids[:8]
 
 
 @pytest.fixture
-def other_home(photos, tmp_path, monkeypatch, seeded_weights):
-    """Return a config with weights in the home folder, and the options of a node with another home and weights."""
+def other_home(photos, tmp_path, monkeypatch, seeded_weights, s3):
+    """Return a config with weights in the home folder, and a node with other weights and without access to S3."""
     homes = [tmp_path / "first", tmp_path / "second"]
     for home in homes:
         home.mkdir()
@@ -157,7 +182,7 @@ def other_home(photos, tmp_path, monkeypatch, seeded_weights):
         file.write(b"changed")
     monkeypatch.setenv("HOME", str(homes[0]))
     config = photos.config(store=str(tmp_path / "store"), execution={"runner": RAY}, clip={"pretrained": "~/clip.pt"})
-    return config, {"node_name": "second", "env_vars": {"HOME": str(homes[1])}}
+    return config, {"node_name": "second", "env_vars": {"HOME": str(homes[1]), **s3.environment(STRANGER)}}
 
 
 OTHER_WEIGHTS = (
@@ -166,11 +191,28 @@ OTHER_WEIGHTS = (
 )
 
 
-def test_a_node_with_other_weights_is_refused(other_home):
+def test_a_node_with_other_weights_or_without_access_to_the_photos_is_refused(
+    other_home, photos, s3, s3_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("clipes.tasks.execution.ray.nodes.SHARED_CORE", 1)
+    full = {"gpu_workers": 3, "cpu_workers": 1}  # so that both nodes get workers that run networks
     config, second = other_home
-    with ray_cluster(second):
+    config = config.model_copy(update={"execution": config.execution.model_copy(update=full)})
+    (single := tmp_path / "single.csv").write_text("image,labels\nphoto0.png,cat\n")
+    s3.files().put_file(photos.folder / "photo0.png", f"{s3_folder}/photo0.png")
+    dataset = {"format": "list", "root": s3_folder, "split": str(single)}
+    on_s3 = photos.config(store=config.store, dataset=dataset, execution={"runner": RAY, **full})
+    listed = list_photos(on_s3).photos
+    unreachable = (
+        "the machine second of the Ray cluster does not suit the run: it cannot open a photo of the run "
+        f"({s3_folder}/photo0.png"
+    )
+    with ray_cluster({**second, "num_cpus": 2}, num_cpus=2):
         with pytest.raises(ConfigError, match=f"{OTHER_WEIGHTS}$"), runner_for(config):
             pass
+        with pytest.raises(ConfigError) as told, runner_for(on_s3, photos=listed):
+            pass
+        assert str(told.value).startswith(unreachable)
         assert not ray.is_initialized()
 
 
@@ -189,9 +231,7 @@ def test_the_devices_of_the_workers_decide_the_keys_not_those_of_the_head(photos
         execution={"runner": {**RAY, "cpus_per_gpu_worker": 1, "gpus_per_worker": 0.5}},
         clip={"precision": "auto", "device": "auto"},
     )
-    path = os.pathsep.join([str(FAKE_CUDA), PYTHONPATH])
-    second = {"node_name": "second", "num_gpus": 1, "env_vars": {"PYTHONPATH": path}}
-    with ray_cluster(second), runner_for(config, writes=False) as runner:
+    with ray_cluster(WITH_GPU), runner_for(config, writes=False) as runner:
         workers = runner.network_workers()
         assert (runner.gpus(), runner.cores()) == (1, 2 * cores())
     assert [slot.device for slot in workers.slots] == ["cuda:0", "cuda:0"]

@@ -1,10 +1,13 @@
 """What `clipes doctor` finds on a cluster of two real nodes."""
 
+import os
+import subprocess
+import sys
 from contextlib import suppress
 
 import psutil
 import pytest
-from support.ray_clusters import freeze, ray_cluster
+from support.ray_clusters import PYTHONPATH, freeze, ray_cluster
 from support.ray_runs import RAY
 
 from clipes.tasks.execution.ray import doctor
@@ -25,8 +28,9 @@ def examined(photos, tmp_path):
 
 
 def test_a_sound_cluster_passes_all_checks_and_a_frozen_machine_is_named_in_time(examined, tmp_path, monkeypatch):
-    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
     with ray_cluster({"node_name": "second"}) as cluster:
+        monkeypatch.setenv("RAY_AUTH_MODE", "token")  # of this process; the cluster has no token
+        monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
         found = examined()
         monkeypatch.setattr(doctor, "ANSWER_SECONDS", 2.0)
         (second,) = cluster.worker_nodes
@@ -40,10 +44,12 @@ def test_a_sound_cluster_passes_all_checks_and_a_frozen_machine_is_named_in_time
     told = "has not answered within 2 s: start Ray there again if the machine hangs"
     assert with_frozen_node["ray second"] == (False, told)
     assert "ray network" not in with_frozen_node
+    works, detail = found.pop("ray ports")
+    assert works is None
+    assert "the cluster accepts clients without a token" in detail
     assert all(works for works, _ in found.values()), found
-    assert set(found) == {"ray cluster", "ray ports", "ray first", "ray second", "ray network"}
+    assert set(found) == {"ray cluster", "ray first", "ray second", "ray network"}
     assert found["ray cluster"][1].startswith("2 machines with room for ")
-    assert "set RAY_AUTH_MODE=token" in found["ray ports"][1]
     assert found["ray network"][1] == "an all-reduce over 2 machines gives 2"
     assert [path for path in (tmp_path / "store").rglob("*") if path.is_file()] == []
 
@@ -85,3 +91,21 @@ def test_a_missing_cluster_is_the_only_finding(examined):
     works, detail = found["ray cluster"]
     assert not works
     assert detail.startswith("execution.runner.address 127.0.0.1:1: cannot connect to a Ray cluster")
+
+
+TOKEN_CLUSTER = """
+from support.ray_clusters import ray_cluster
+from clipes.tasks.execution.ray.doctor import _check_ports
+
+with ray_cluster() as cluster:
+    print(*_check_ports(cluster.address))
+"""
+
+
+def test_a_cluster_that_refuses_clients_without_a_token_passes():
+    """Ray reads its use of tokens once per process, so the cluster is started by another process."""
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
+    done = subprocess.run(
+        [sys.executable, "-c", TOKEN_CLUSTER], env=environment, capture_output=True, text=True, timeout=150, check=False
+    )
+    assert done.stdout.splitlines()[-1:] == ["True the cluster refuses clients without a token"], done.stderr

@@ -1,9 +1,9 @@
-"""What a store that fails does to the greeting of machines; no cluster runs."""
+"""What a store that fails does to the handshake with machines; no cluster runs."""
 
 import pytest
 
 from clipes.tasks.execution.ray import hosts as module
-from clipes.tasks.execution.ray.greeting import Greeting, HostFacts, host_facts, host_versions
+from clipes.tasks.execution.ray.handshake import HostFacts, host_versions
 from clipes.tasks.execution.ray.hosts import Hosts
 from clipes.tasks.execution.ray.nodes import Node, WorkerRequest
 from clipes.tasks.storage.retry_policy import RetryPolicy
@@ -39,19 +39,6 @@ def test_a_temporary_problem_of_this_process_refuses_no_machine(hosts, monkeypat
         with pytest.raises(TransientError, match=r"^no answer$"):
             hosts.suits("id", HostFacts(host_versions()), REQUEST)
     assert hosts.selector() == {}
-
-
-def test_a_worker_tells_whether_its_problem_is_temporary(tmp_path, monkeypatch):
-    greeting = Greeting(None, str(tmp_path / "missing"), str(tmp_path / "answer"))
-    assert not host_facts(greeting).temporary
-    monkeypatch.setattr("clipes.tasks.execution.ray.greeting.ONE_MINUTE", RetryPolicy(1, 0, 0))
-
-    def fail(uri):
-        raise TransientError("no answer")
-
-    monkeypatch.setattr("clipes.tasks.execution.ray.greeting.read_file", fail)
-    facts = host_facts(greeting)
-    assert (facts.problem, facts.temporary) == ("no answer", True)
 
 
 def test_a_store_that_fails_at_the_end_hides_no_result(hosts, monkeypatch, caplog):

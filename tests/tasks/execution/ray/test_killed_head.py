@@ -11,7 +11,7 @@ import yaml
 from support.commands import ClipesProcess
 from support.process_watch import all_end_within
 from support.ray_clusters import ray_cluster, worker_processes
-from support.ray_runs import RAY, SHARDS
+from support.ray_runs import RAY, SHARDS, artifact_uris
 
 from clipes.tasks.storage.artifact_store import ArtifactStore
 
@@ -26,20 +26,21 @@ def command(tmp_path, server_environment):
     return ClipesProcess(tmp_path, server_environment)
 
 
-def rows_of(folder):
+def rows_of(store):
     """Return name of an artifact of cams and masks -> its rows."""
-    store = ArtifactStore(str(folder))
-    files = [path for stage in ("cams", "masks") for path in folder.glob(f"artifacts/{stage}/*/*.parquet")]
-    return {f"{path.parts[-3]}/{path.name}": list(store.read_rows(str(path))) for path in files}
+    read = ArtifactStore(store).read_rows
+    parts = {uri: uri.split("/") for uri in artifact_uris(store, "cams", "masks")}
+    return {f"{each[-3]}/{each[-1]}": list(read(uri)) for uri, each in parts.items()}
 
 
-def test_a_killed_command_leaves_no_worker_and_is_resumed(command, photos, expected, tmp_path):
-    store = tmp_path / "store"
-    config = photos.config(store=str(store), execution={"shards": SHARDS, "runner": RAY}).model_dump(mode="json")
+def test_a_killed_command_leaves_no_worker_and_is_resumed(command, photos, expected, tmp_path, s3_folder):
+    """The store is on an S3 server."""
+    store = f"{s3_folder}/store"
+    config = photos.config(store=store, execution={"shards": SHARDS, "runner": RAY}).model_dump(mode="json")
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
     with ray_cluster({"node_name": "second"}) as cluster:
         process = command.start("run", "run.yaml", "--until", "masks")
-        while not list(store.glob("artifacts/cams/*/*.parquet")):
+        while not artifact_uris(store, "cams"):
             assert process.poll() is None, process.communicate()
             time.sleep(0.02)
         workers, family = worker_processes(cluster), psutil.Process(process.pid).children(recursive=True)
@@ -52,7 +53,7 @@ def test_a_killed_command_leaves_no_worker_and_is_resumed(command, photos, expec
         workers = worker_processes(cluster)
         assert again.returncode == 0, again.stderr
         assert all_end_within(10, workers)
-    assert rows_of(Path(store)) == expected
+    assert rows_of(store) == expected
 
 
 def test_ctrl_c_ends_the_workers(command, photos, tmp_path):

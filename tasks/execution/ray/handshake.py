@@ -1,36 +1,46 @@
 """The handshake with a new worker: what its machine computes with, and whether that suits the run."""
 
+import logging
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 
+from clipes.tasks.inputs.decoding import read_bytes
+from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.machine.devices import available_devices
 from clipes.tasks.runs.record.contents import REPORTED_PACKAGES
 from clipes.tasks.storage.files import read_file, write_file
 from clipes.tasks.storage.listing import find_file
 from clipes.tasks.storage.retry_policy import ONE_MINUTE, is_transient
 from clipes_core.config.pseudo_masks import ClipConfig
-from clipes_core.errors import ClipesError
+from clipes_core.errors import ClipesError, ErrorKind, PhotoError, StorageError, TransientError
 
 # Prefect runs only in the calling process. Different processors may need different builds of OpenCV.
 COMPARED_PACKAGES = tuple(name for name in REPORTED_PACKAGES if name not in ("prefect",))
 PROBE = b"clipes"
+TRIED_PHOTOS = 3  # a machine is not refused because one photo of the data set cannot be opened anywhere
+# Not CHANGED: the calling process has just opened the photo, so the machine sees another file.
+TEMPORARY_KINDS = (ErrorKind.NETWORK, ErrorKind.TIMEOUT, ErrorKind.OUT_OF_MEMORY)
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Greeting:
+class HandshakeRequest:
     """What a worker must find out about its machine.
 
     Attributes:
         clip: settings of CLIP if the worker runs networks; None if it does not.
         probe: URI of a file that the calling process has written to the store; empty to leave the store alone.
         answer: URI of the file that the worker must write.
+        photo: a photo that the calling process can open; None to open no photo.
     """
 
     clip: ClipConfig | None
     probe: str = ""
     answer: str = ""
+    photo: Photo | None = None
 
 
 @dataclass(frozen=True)
@@ -63,35 +73,65 @@ def host_versions() -> dict[str, str]:
     return found
 
 
-def host_facts(greeting: Greeting) -> HostFacts:
+def host_facts(request: HandshakeRequest) -> HostFacts:
     """Return what this machine computes with; called in a worker."""
     from clipes.tasks.models.clip import weights_digest
 
     versions = host_versions()
     try:
         device = weights = ""
-        if greeting.clip is not None:
-            device, weights = available_devices(greeting.clip.device)[0], weights_digest(greeting.clip)
-        if greeting.probe:
-            _probe_store(greeting)
+        if request.clip is not None:
+            device, weights = available_devices(request.clip.device)[0], weights_digest(request.clip)
+        if request.probe:
+            _probe_store(request)
+        if request.photo is not None:
+            _open_photo(request.photo)
     except (ClipesError, OSError) as exc:
         return HostFacts(versions, problem=str(exc), temporary=is_transient(exc))
     return HostFacts(versions, device or "cpu", weights)
 
 
-def _probe_store(greeting: Greeting) -> None:
+def _probe_store(request: HandshakeRequest) -> None:
     """Read the file of the calling process, and write the answer; raise OSError if the file is not there."""
     try:
-        found = ONE_MINUTE.call(read_file, greeting.probe)
+        found = ONE_MINUTE.call(read_file, request.probe)
     except FileNotFoundError:
         found = b""
     if found != PROBE:
         raise OSError(
-            f"a file that clipes has just written to the store is missing there ({greeting.probe}): all machines must "
+            f"a file that clipes has just written to the store is missing there ({request.probe}): all machines must "
             "reach the same store under the same path or URI"
         )
-    if ONE_MINUTE.call(find_file, greeting.answer) is None:
-        ONE_MINUTE.call(write_file, greeting.answer, PROBE)
+    if ONE_MINUTE.call(find_file, request.answer) is None:
+        ONE_MINUTE.call(write_file, request.answer, PROBE)
+
+
+def readable_photo(photos: Sequence[Photo]) -> Photo | None:
+    """Return one of the first photos of a list that this process can open; None, with a warning, if there is none."""
+    reason = ""
+    for photo in photos[:TRIED_PHOTOS]:
+        try:
+            read_bytes(photo.uri, photo.fingerprint)
+        except PhotoError as exc:
+            reason = reason or exc.reason
+        else:
+            return photo
+    if reason:
+        logger.warning("clipes does not check whether all machines reach the photos: it cannot open one (%s)", reason)
+    return None
+
+
+def _open_photo(photo: Photo) -> None:
+    """Read a photo; raise StorageError if this machine cannot read it, or TransientError if this may pass."""
+    try:
+        read_bytes(photo.uri, photo.fingerprint)
+    except PhotoError as exc:
+        if exc.kind in TEMPORARY_KINDS:
+            raise TransientError(exc.reason) from exc
+        raise StorageError(
+            f"it cannot open a photo of the run ({exc.reason}): all machines must reach the photos under the same path "
+            "or URI"
+        ) from exc
 
 
 def differences(facts: HostFacts, expected: HostFacts) -> list[str]:
