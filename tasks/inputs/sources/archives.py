@@ -267,8 +267,11 @@ def _fault(uri: str, fault: str | None, damage: str | None) -> PhotoError | None
 def _log(searched: Iterable[_Searched]) -> None:
     damaged = [each for each in searched if each.damage is not None]
     if damaged:
-        first = damaged[0]
-        logger.warning("%d archives are damaged; the first is %s: it %s", len(damaged), first.archive, first.damage)
+        first = min(damaged, key=lambda each: each.archive)
+        which = f"{len(damaged)} archives cannot be used completely; the first is {first.archive}"
+        if len(damaged) == 1:
+            which = f"the archive {first.archive} cannot be used completely"
+        logger.warning("%s: it %s", which, first.damage)
     others = sum((each.others for each in searched), Counter[str]())
     if others:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))

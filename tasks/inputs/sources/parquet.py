@@ -145,7 +145,8 @@ def read_index(file: "pq.ParquetFile") -> Index:
     binary = [name for name in names if _is_binary(file.schema_arrow.field(name).type)]
     if KEY not in names or not binary:
         lacking = "no column key" if KEY not in names else "no column of bytes"
-        return Index({}, damage=f"has {lacking}; its columns are {', '.join(names)}: list a file that contains photos")
+        advice = "write a file with a column key, and a column of encoded photos such as jpg, as img2dataset does"
+        return Index({}, damage=f"has {lacking}; its columns are {', '.join(names)}: {advice}")
     members: dict[str, Member] = {}
     faults: dict[str, str] = {}
     for group in range(file.num_row_groups):

@@ -65,6 +65,17 @@ class Plain(Handler):
         return content
 
 
+class Redirecting(Plain):
+    """Redirects each request to another server."""
+
+    def _answer(self) -> bytes:
+        self.send_response(302)
+        self.send_header("Location", "https://cdn.example/b.jpg")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        return b""
+
+
 def served(handler: type[Handler], path: str, image_id: str) -> Callable[[Path], Seen]:
     """Return a case with a photo of a web server, next to a local photo."""
 
@@ -98,6 +109,7 @@ OF_SOURCES: dict[tuple[str, str], Callable[[Path], Seen]] = {
     ): served(flaky_files({"/b.jpg": jpeg()}, every=2, asked=["an earlier request"]), "b.jpg", "b"),
     ("Lists", "photo that the web server does not have (404)"): served(Plain, "404.jpg", "404"),
     ("Lists", "photo that the web server does not give out (401, 403)"): served(Plain, "403.jpg", "403"),
+    ("Lists", "web server that redirects to another server"): served(Redirecting, "b.jpg", "b"),
     ("Lists", "web server that states neither an ETag nor a time of the last change"): served(Plain, "b.jpg", "b"),
     ("Lists", "archive on a web server that does not send parts of files"): served(Plain, "0.tar/b.jpg", "b"),
     ("Photos", "Parquet file with a key twice"): archive(parquet([("b", jpeg()), ("b", jpeg())]), name="0.parquet"),

@@ -80,13 +80,28 @@ def test_a_row_without_a_photo_is_missing(tmp_path):
     assert caught.value.kind is ErrorKind.MISSING
 
 
-def test_files_without_keys_or_photos_say_what_they_have(tmp_path):
-    for columns, reason in (
-        ({"id": ["a"], "jpg": [b"1"]}, "has no column key; its columns are id, jpg: list a file that contains photos"),
-        ({"key": ["a"], "txt": ["b"]}, "has no column of bytes; its columns are key, txt: list a file that contains "),
-    ):
-        archive = write(tmp_path, parquet(columns=columns))
-        assert f"no file at {archive}/a.jpg; the archive {reason}" in fault(f"{archive}/a.jpg")
+ADVICE = "write a file with a column key, and a column of encoded photos such as jpg, as img2dataset does"
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"id": ["a"], "jpg": [b"1"]}, f"has no column key; its columns are id, jpg: {ADVICE}"),
+        ({"key": ["a"], "txt": ["b"]}, f"has no column of bytes; its columns are key, txt: {ADVICE}"),
+        (
+            {"image": [{"bytes": b"1", "path": "a.jpg"}], "label": [1]},
+            f"has no column key; its columns are image, label: {ADVICE}",
+        ),
+    ],
+)
+def test_files_without_keys_or_photos_say_what_they_have(tmp_path, caplog, columns, reason):
+    archives = [write(tmp_path, parquet(columns=columns), name) for name in ("0.parquet", "1.parquet")]
+    assert fault(f"{archives[0]}/a.jpg") == f"no file at {archives[0]}/a.jpg; the archive {reason}"
+    find_files(f"{archive}/a.jpg" for archive in archives)
+    assert caplog.messages == [
+        f"the archive {archives[0]} cannot be used completely: it {reason}",
+        f"2 archives cannot be used completely; the first is {archives[0]}: it {reason}",
+    ]
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>404</html>", parquet(PHOTOS)[:-30]])

@@ -147,7 +147,7 @@ def test_data_after_the_end_marker_is_reported(tmp_path, caplog):
         f"no file at {archive}/b.jpg; the archive {damage}: pack all members into one archive again"
     )
     assert read_listed(f"{archive}/a.jpg", UNKNOWN) == A
-    assert f"1 archives are damaged; the first is {archive}: it {damage}" in caplog.text
+    assert f"the archive {archive} cannot be used completely: it {damage}" in caplog.text
 
 
 def test_a_damaged_header_is_reported_and_the_photos_before_it_are_used(tmp_path):
