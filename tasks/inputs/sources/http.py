@@ -1,5 +1,6 @@
 """Files on web servers, which are asked again if they fail."""
 
+import asyncio
 import io
 import logging
 import os
@@ -11,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
+from ipaddress import ip_address
 from multiprocessing.pool import ThreadPool
 from typing import Any, BinaryIO, cast
 
@@ -102,7 +104,7 @@ class WebFiles(WholeFiles):
     server asks to be asked again. The fingerprint of a file is its ETag, or else its size and the time of its last
     change. If the server states neither, the fingerprint is a digest of the content.
 
-    A redirect is followed only on the same server, or from http to https on the same host.
+    A redirect is followed on the same server, from http to https on the same host, and to servers in the internet.
     """
 
     def claims(self, uri: str) -> bool:
@@ -281,7 +283,7 @@ async def _send(fs: Any, uri: str, method: str, span: tuple[int, int] | None, he
         given["Range"] = f"bytes={span[0]}-{span[1] - 1}"
     timeout = ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)
     url = fs.encode_url(uri)
-    options = {"timeout": timeout, **fs.kwargs, "headers": given, "middlewares": (_only_to_server_of(url),)}
+    options = {"timeout": timeout, **fs.kwargs, "headers": given, "middlewares": (_check_redirects_of(url),)}
     try:
         async with session.request(method, url, **options) as response:
             if response.status == NOT_FOUND:
@@ -293,24 +295,35 @@ async def _send(fs: Any, uri: str, method: str, span: tuple[int, int] | None, he
         raise StorageError(f"{uri}: {reason}") from exc
 
 
-def _only_to_server_of(url: URL) -> Callable[[Any, Any], Any]:
-    """Return a middleware of aiohttp that refuses redirects to another server than that of a URL.
+def _check_redirects_of(url: URL) -> Callable[[Any, Any], Any]:
+    """Return a middleware of aiohttp that refuses redirects from a URL to another server in a private network.
 
-    A list may come from somebody else, and `dataset.reach` says which servers its lines may name. A redirect must not
-    lead to any other server.
+    A list may come from somebody else, and a redirect must not let its author read from servers that only this machine
+    can reach. Servers in the internet are permitted, because many servers redirect to a network that delivers files.
     """
     permitted = {url.origin(), url.with_scheme("https").origin()}
 
     async def send(request: Any, handler: Any) -> Any:
         target = request.url.origin()
-        if target not in permitted:
+        if target not in permitted and not await _is_public(target):
             reason = (
-                f"the server redirects to {target}, but clipes stays on the server that was named: name the file there"
+                f"the server redirects to {target}, which is not a server in the internet: if you trust it, name the "
+                "file there"
             )
             raise StorageError(f"{url}: {reason}")
         return await handler(request)
 
     return send
+
+
+async def _is_public(server: URL) -> bool:
+    """Return whether all addresses of a server are public; False if it has none."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(server.host, server.port)
+    except OSError:
+        return False
+    addresses = [ip_address(str(address[0]).partition("%")[0]) for *_, address in found]
+    return bool(addresses) and all(address.is_global for address in addresses)
 
 
 def _asked_wait_s(headers: Mapping[str, str]) -> float:

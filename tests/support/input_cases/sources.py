@@ -109,7 +109,7 @@ OF_SOURCES: dict[tuple[str, str], Callable[[Path], Seen]] = {
     ): served(flaky_files({"/b.jpg": jpeg()}, every=2, asked=["an earlier request"]), "b.jpg", "b"),
     ("Lists", "photo that the web server does not have (404)"): served(Plain, "404.jpg", "404"),
     ("Lists", "photo that the web server does not give out (401, 403)"): served(Plain, "403.jpg", "403"),
-    ("Lists", "web server that redirects to another server"): served(Redirecting, "b.jpg", "b"),
+    ("Lists", "web server that redirects to another server in a private network"): served(Redirecting, "b.jpg", "b"),
     ("Lists", "web server that states neither an ETag nor a time of the last change"): served(Plain, "b.jpg", "b"),
     ("Lists", "archive on a web server that does not send parts of files"): served(Plain, "0.tar/b.jpg", "b"),
     ("Photos", "Parquet file with a key twice"): archive(parquet([("b", jpeg()), ("b", jpeg())]), name="0.parquet"),

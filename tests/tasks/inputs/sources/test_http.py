@@ -168,7 +168,7 @@ class Redirecting(Handler):
         self.wfile.write(b"photo" if target is None else b"")
 
 
-def test_a_redirect_is_followed_only_on_the_same_server(monkeypatch, tmp_path):
+def test_a_redirect_to_another_server_of_a_private_network_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(Redirecting, "targets", {"/a.jpg": "/moved.jpg"})
     monkeypatch.setattr(Redirecting, "asked", [])
     other = flaky_files({"/secret.jpg": jpeg()}, every=0)
@@ -176,8 +176,8 @@ def test_a_redirect_is_followed_only_on_the_same_server(monkeypatch, tmp_path):
         assert read_listed(f"{url}/a.jpg", UNKNOWN) == b"photo"
         Redirecting.targets["/b.jpg"] = f"{hidden}/secret.jpg?token=abc"
         reason = (
-            f"{url}/b.jpg: the server redirects to {hidden}, but clipes stays on the server that was named: name the "
-            "file there"
+            f"{url}/b.jpg: the server redirects to {hidden}, which is not a server in the internet: if you trust it, "
+            "name the file there"
         )
         with pytest.raises(StorageError) as caught:
             read_listed(f"{url}/b.jpg", UNKNOWN)
@@ -201,17 +201,26 @@ def test_a_redirect_is_followed_only_on_the_same_server(monkeypatch, tmp_path):
         ("https://host/b", True),
         ("http://host:8080/b", False),
         ("https://host:444/b", False),
-        ("http://www.host/b", False),
+        ("http://127.0.0.1/b", False),
+        ("http://localhost/b", False),
+        ("http://10.0.0.7/b", False),
+        ("http://169.254.169.254/latest", False),  # the metadata of a machine in a cloud
+        ("http://[::1]/b", False),
+        ("http://[fe80::1%25lo]/b", False),
+        ("http://[::ffff:10.0.0.7]/b", False),
+        ("http://no.such.host.invalid/b", False),
+        ("https://8.8.8.8/b", True),
+        ("http://[2001:4860:4860::8888]:8080/b", True),
     ],
 )
-def test_a_redirect_may_lead_to_https_on_the_same_host(target, followed):
+def test_a_redirect_may_lead_to_https_and_to_the_internet(target, followed):
     class Request:
         url = URL(target)
 
     async def handler(_request):
         return "answer"
 
-    call = http._only_to_server_of(URL("http://host/a"))(Request(), handler)
+    call = http._check_redirects_of(URL("http://host/a"))(Request(), handler)
     if followed:
         assert asyncio.run(call) == "answer"
     else:
