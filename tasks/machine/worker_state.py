@@ -4,6 +4,7 @@ import os
 import resource
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from clipes.tasks.machine.log import show_log
 from clipes.tasks.machine.row_counters import SlotCounters
 
+POLL_SECONDS = 1.0
 PROCESS_STATUS = Path("/proc/self/status")
 
 
@@ -127,11 +129,14 @@ def end_with_parent() -> None:
 
     The thread is needed because a parent process that is killed cannot end its workers.
     """
-    threading.Thread(target=_wait_for_parent, daemon=True, name="end-with-parent").start()
+    threading.Thread(target=_wait_for_parent, args=(os.getppid(),), daemon=True, name="end-with-parent").start()
 
 
-def _wait_for_parent() -> None:
+def _wait_for_parent(pid: int) -> None:
     parent = parent_process()
     if parent is not None:
         parent.join()
-        os._exit(1)
+    else:  # this process was not started by multiprocessing
+        while os.getppid() == pid:
+            time.sleep(POLL_SECONDS)
+    os._exit(1)

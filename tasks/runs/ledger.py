@@ -80,8 +80,7 @@ class Ledger:
             self._count(record, 1)
             self._records[place] = record
             self._status[place] = ShardStatus(
-                stage=record.stage,
-                shard=record.shard,
+                *place,
                 state=state,
                 images=record.images,
                 errors=len(record.rejects),

@@ -47,6 +47,7 @@ from clipes.tasks.storage.run_schemas import (
 )
 from clipes_core.errors import BrokenArtifactError
 
+NO_STATUS = dict.fromkeys(STATUS_SCHEMA.names)  # None for the columns that a file of an earlier version lacks
 SEAL = "seal"  # name of the last entry of a JSON file
 
 
@@ -113,12 +114,8 @@ class RunFiles:
         return repeat_if_replaced(lambda: read_table(uri, columns, _checked_footer(uri, file, columns)))
 
     def read_status(self) -> list[dict[str, Any]]:
-        """Read the rows of status.parquet, with the URIs of the artifacts. The errors are those of `read_table`.
-
-        A column that an earlier version did not write contains None.
-        """
-        blank = dict.fromkeys(STATUS_SCHEMA.names)
-        rows = [{**blank, **row} for row in self.read_table(STATUS_FILE).to_pylist()]
+        """Read the rows of status.parquet, with the URIs of the artifacts. The errors are those of `read_table`."""
+        rows = [{**NO_STATUS, **row} for row in self.read_table(STATUS_FILE).to_pylist()]
         return [{**row, "artifact": uri_in(self.store_uri, row["artifact"]) if row["artifact"] else ""} for row in rows]
 
     def read_rows(self, file: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:

@@ -222,20 +222,17 @@ def _spans(measured: Measurement, work: Work, machines: Machines) -> dict[str, f
 def _needed(stages: Sequence[StageCost], work: Work, machines: Machines) -> dict[str, float]:
     """Return limit -> how long stages that overlap take at least because of it [s].
 
-    If there is a worker for each core, the time that workers wait for photos and files counts as time of the cores.
+    Waiting does not count: a worker with one thread is busy for its processor time. A worker with several threads is
+    busy for as long as in the sample, which is less than its processor time.
     """
-    needed = dict.fromkeys(LIMITS, 0.0)
     gpu = sum(stage.gpu_seconds * stage.rows(work) for stage in stages)
-    needed["gpus"] = gpu / machines.gpus if gpu else 0.0
-    needed["cores"] = sum(stage.cpu_seconds * stage.rows(work) for stage in stages) / machines.cores
-    for kind, limit, count in (
-        ("gpu", "gpu_workers", machines.gpu_workers),
-        ("cpu", "cpu_workers", machines.cpu_workers),
-    ):
-        if count is not None:
-            own = [stage for stage in stages if stage.workers == kind and not stage.gpu_seconds]
-            decides = limit if count < machines.cores else "cores"
-            needed[decides] = max(needed[decides], sum(stage.seconds * stage.rows(work) for stage in own) / count)
+    cpu = sum(stage.cpu_seconds * stage.rows(work) for stage in stages)
+    needed = {"gpus": gpu / machines.gpus if gpu else 0.0, "cores": cpu / machines.cores}
+    workers: dict[Workers, int | None] = {"gpu": machines.gpu_workers, "cpu": machines.cpu_workers}
+    for kind, count in workers.items():
+        own = [stage for stage in stages if stage.workers == kind and not stage.gpu_seconds]
+        busy = sum(min(stage.seconds, stage.cpu_seconds) * stage.rows(work) for stage in own)
+        needed[f"{kind}_workers"] = busy / count if count else 0.0
     return needed
 
 

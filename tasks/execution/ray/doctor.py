@@ -27,7 +27,8 @@ GIB = 1 << 30
 Check = tuple[str, bool | None, str]  # what was checked, whether it works (None for a warning), and details
 # Connects another process to the cluster at an address; this process cannot change its own use of tokens.
 CLIENT = "import sys, ray; ray.init(address=sys.argv[1], log_to_driver=False, configure_logging=False)"
-CLIENT_SECONDS = 90.0  # Ray takes 20 s to report that a token is missing
+CLIENT_SETTINGS = {"RAY_AUTH_MODE": "disabled", "RAY_NUM_REDIS_GET_RETRIES": "3"}  # Ray repeats refused requests
+CLIENT_SECONDS = 60.0
 
 
 def examine_cluster(config: RunConfig, settings: RaySettings) -> Iterator[Check]:
@@ -128,7 +129,7 @@ def _check_ports(address: str) -> tuple[bool | None, str]:
     try:
         client = subprocess.run(
             [sys.executable, "-c", CLIENT, address],
-            env={**os.environ, "RAY_AUTH_MODE": "disabled"},
+            env={**os.environ, **CLIENT_SETTINGS},
             capture_output=True,
             text=True,
             timeout=CLIENT_SECONDS,

@@ -39,9 +39,7 @@ class ActorCall:
 
 
 class RayPool:
-    """A pool of workers that all have the same resources. A call takes an idle worker.
-
-    Each worker has a slot. A `SlotKeeper` keeps the slots filled.
+    """A pool of workers with the same resources, whose slots a `SlotKeeper` keeps filled. A call takes an idle worker.
 
     Args:
         request: resources and number of the workers.
@@ -177,12 +175,13 @@ class RayPool:
             while True:
                 wanted = self.slots if number is None else [self.slots[number]]
                 self._keeper.check()
-                for slot in (each for each in wanted if each.state is SlotState.IDLE):
+                slot = next((each for each in wanted if each.state is SlotState.IDLE), None)
+                if slot is not None:
                     slot.state, self.starves = SlotState.BUSY, False
                     return slot
-                if any(slot.started for slot in wanted):
+                if any(each.started for each in wanted):
                     alone_since, self.starves = None, False
-                elif not self._replaces and any(slot.is_dead for slot in wanted):
+                elif not self._replaces and any(each.is_dead for each in wanted):
                     raise WorkerError("a worker died before it could start")
                 else:
                     alone_since = time.monotonic() if alone_since is None else alone_since

@@ -32,6 +32,7 @@ def test_a_shard_is_running_then_completed():
         "seconds": 2.0,
         "attempt": 1,
         "artifact": "cams-3.parquet",
+        "worker": None,
     }
 
 

@@ -63,7 +63,7 @@ def disturbed_shards(run, runner, marks=None):
 
 
 def test_two_nodes_make_the_artifacts_of_the_local_runner_and_a_killed_worker_is_replaced(
-    run_on, expected, s3_folder, tmp_path
+    run_on, expected, s3_folder, tmp_path, caplog
 ):
     """The store is on an S3 server."""
     run, marks = run_on(f"{s3_folder}/store"), str(tmp_path / "marks")
@@ -86,6 +86,8 @@ def test_two_nodes_make_the_artifacts_of_the_local_runner_and_a_killed_worker_is
     assert {row["worker"].partition("/")[0] for row in rows if row["stage"] == "cams"} == workers_of(ledger)
     assert killed in [process.pid for process in processes]
     assert not record.worker.endswith(f":{killed}")
+    told = "died (often because memory ran out); it kept 2 rows, 1 are left"
+    assert len([message for message in caplog.messages if told in message]) == 1
     assert computed(marks) == ["a", "b", "c"]  # the next worker computed only the row that was missing
     assert not list_names(f"{run.store.uri}/claims")  # the probe left no files
 
