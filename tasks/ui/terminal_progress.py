@@ -80,7 +80,7 @@ class StageProgress:
         if before == 0 or self._computed <= before or self.count == self._total:
             return ""
         seconds = (self._total - self.count) * (self._now - since) / (self._computed - before)
-        return f", about {rough_duration(seconds)} to go"
+        return f", about {rough_duration(max(seconds, 1))} to go"
 
 
 @contextmanager

@@ -119,6 +119,12 @@ def test_only_rows_computed_in_this_run_count_for_the_speed():
     assert updated(masks, (430, Done(320, 280))) == "600 of 600 after 320 s"
 
 
+def test_the_time_to_go_is_not_stated_in_milliseconds():
+    masks = StageProgress("masks", 10_000, 0.0)
+    text = updated(masks, (0, Done(0)), (10, Done(4_000)), (20, Done(9_990)))
+    assert text == "9990 of 10000 after 20 s, about 1.0 s to go"
+
+
 def test_rows_that_a_worker_loses_do_not_restart_the_time():
     masks = StageProgress("masks", 600, 0.0)
     updated(masks, (0, Done(0)), (10, Done(100)), (20, Done(200)))
