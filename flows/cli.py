@@ -295,7 +295,7 @@ def gc(
         str, typer.Option(metavar="AGE", help="Keep files that are younger than this age, e.g. 7d or 12h.")
     ] = "7d",
     yes: Annotated[
-        bool, typer.Option("--yes", help="Delete the artifacts. Without --yes, clipes only shows what it would delete.")
+        bool, typer.Option("--yes", help="Delete the files. Without --yes, clipes only shows what it would delete.")
     ] = False,
     store: Store = DEFAULT_STORE,
 ) -> None:

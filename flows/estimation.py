@@ -72,16 +72,16 @@ def make_estimate(config: RunConfig, request: Request) -> Estimate:
         StageError: the run of the sample failed.
     """
     age = seconds_since_start()
+    listing, evaluated = list_photos(config), count_evaluation(config)
+    photos = len(listing.photos)
+    if not photos:
+        reasons = [f"; reason for the first of {len(listing.rejects)}: {row.reason}" for row in listing.rejects[:1]]
+        raise DatasetError(f"dataset: no photo can be used{''.join(reasons)}")
     # The sample is a flow run, which starts a runner of its own. This one only plans; with Ray, it has a single worker.
     with runner_for(config, writes=False) as runner:
         slots, gpus = runner.slots, _gpus_per_worker(runner)
         own = Machines(runner.gpus(), runner.cores(), len(slots["gpu"]), len(slots["cpu"]))
         _check_gpus(request, own)
-        listing, evaluated = list_photos(config), count_evaluation(config)
-        photos = len(listing.photos)
-        if not photos:
-            reasons = [f"; reason for the first of {len(listing.rejects)}: {row.reason}" for row in listing.rejects[:1]]
-            raise DatasetError(f"dataset: no photo can be used{''.join(reasons)}")
         most_workers = max(len(of_kind) for of_kind in slots.values())
         sampled = min(max(request.sample, PHOTOS_PER_WORKER * most_workers), photos)
         sample = resolve_config(sample_config(config, sampled, most_workers))

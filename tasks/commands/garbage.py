@@ -41,7 +41,7 @@ Use = tuple[str, ...]  # (stage,), (stage, stage_key) or (stage, stage_key, file
 
 @dataclass(frozen=True)
 class GarbageCount:
-    """The number and the total size of a stage's unused files. LEFTOVERS and INDEXES take the place of a stage, too."""
+    """The number and the total size of a stage's unused files. `stage` is a stage, LEFTOVERS or INDEXES."""
 
     stage: str
     files: int

@@ -31,7 +31,7 @@ class ShardStatus:
     seconds: float = 0.0
     attempt: int = 1
     artifact: str = ""
-    worker: str | None = None  # name of the worker that made the artifact; None if it is missing or cached
+    worker: str | None = None  # name of the worker that made the artifact; None without an artifact, or if it is cached
 
 
 class Ledger:

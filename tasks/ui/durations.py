@@ -1,4 +1,4 @@
-"""Durations in words."""
+"""Format durations."""
 
 UNITS = (("ms", 0.001, 1_000), ("s", 1, 60), ("min", 60, 60))  # unit, its length [s], and how many make the next one
 HOUR = 3_600  # [s]

@@ -62,6 +62,8 @@ class StageProgress:
 
     def update(self, done: Done, now: float) -> None:
         """Record the number of finished rows at the time `now` [s]."""
+        if done.computed == 0 and self._computed:
+            return  # the only running job has just ended, and its record or its next attempt will count soon
         if done.computed == 0 or (self._restarts and done.computed < self._computed):
             self._start = self._first = (now, 0)
         elif self._first[1] == 0:

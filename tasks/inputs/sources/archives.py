@@ -203,9 +203,8 @@ class ArchiveSource(Source):
         return _Searched(archive.uri, _divided(found), others, members.damage)
 
     def _members(self, archive: FileFacts) -> "Members":
-        if self._index_files is not None:
-            return self._index_files.members(archive, self._read_members)
-        return self._kept_members(archive) if is_exact(archive) else self._read_members(archive)
+        read = self._kept_members if is_exact(archive) else self._read_members
+        return read(archive) if self._index_files is None else self._index_files.members(archive, read)
 
     def _read_members(self, archive: FileFacts) -> "Members":
         from clipes.tasks.inputs.sources.members import Members  # imports pyarrow

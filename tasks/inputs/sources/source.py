@@ -80,7 +80,7 @@ class Source(ABC):
         return path
 
     def keeping(self, store: str) -> "Source":
-        """Return a source of the same photos that keeps in a store what takes long to look up; by default, nothing."""
+        """Return a source that keeps the indexes of archives in a store; by default, the source itself."""
         return self
 
 
@@ -99,7 +99,7 @@ class SourceTable:
         self._sources = sources
 
     def keeping(self, store: str) -> "SourceTable":
-        """Return the same sources, which keep in a store what takes long to look up."""
+        """Return the same sources, which keep the indexes of archives in a store."""
         return SourceTable(*(source.keeping(store) for source in self._sources))
 
     def of(self, uri: str) -> Source:

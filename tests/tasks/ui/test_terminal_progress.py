@@ -139,6 +139,13 @@ def test_iterations_before_the_checkpoint_do_not_count_for_the_speed():
     assert text == "30010 of 40000 iterations after 20 s, about 2.8 h to go"
 
 
+def test_the_moment_between_the_end_of_a_job_and_its_record_does_not_restart_the_time():
+    training = StageProgress("segmenter", 100, 0.0)
+    updated(training, (0, Done(0)), (10, Done(50)), (20, Done(100)))
+    assert updated(training, (21, Done(0))) == "100 of 100 iterations after 20 s"
+    assert updated(training, (22, Done(100))) == "100 of 100 iterations after 22 s"
+
+
 def test_a_training_that_starts_over_restarts_its_speed():
     training = StageProgress("segmenter", 100, 0.0)
     updated(training, (0, Done(0)), (10, Done(10)), (20, Done(60)))
