@@ -29,9 +29,11 @@ def examined(photos, tmp_path):
 
 def test_a_sound_cluster_passes_all_checks_and_a_frozen_machine_is_named_in_time(examined, tmp_path, monkeypatch):
     with ray_cluster({"node_name": "second"}) as cluster:
-        monkeypatch.setenv("RAY_AUTH_MODE", "token")  # of this process; the cluster has no token
-        monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
         found = examined()
+        with monkeypatch.context() as patch:  # while nothing connects: Ray would keep the token for good
+            patch.setenv("RAY_AUTH_MODE", "token")
+            patch.setenv("RAY_AUTH_TOKEN", "0" * 64)
+            of_caller_with_token = doctor._check_ports(cluster.address)
         monkeypatch.setattr(doctor, "ANSWER_SECONDS", 2.0)
         (second,) = cluster.worker_nodes
         frozen = freeze(second)
@@ -45,6 +47,7 @@ def test_a_sound_cluster_passes_all_checks_and_a_frozen_machine_is_named_in_time
     assert with_frozen_node["ray second"] == (False, told)
     assert "ray network" not in with_frozen_node
     works, detail = found.pop("ray ports")
+    assert (works, detail) == of_caller_with_token
     assert works is None
     assert "the cluster accepts clients without a token" in detail
     assert all(works for works, _ in found.values()), found
