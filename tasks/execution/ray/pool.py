@@ -27,15 +27,27 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ActorCall:
-    """A call that runs in an actor."""
+    """A call that runs in an actor.
+
+    Attributes:
+        reference: pending answer of the actor.
+        timeout_s: time limit of the call [s]; None for no limit.
+        worker: name of the actor.
+        node: name of its machine.
+        counters: counts of the rows of the run.
+    """
 
     reference: Any
     timeout_s: float | None
-    receive: Callable[[Any], Any]
+    worker: str
+    node: str
+    counters: RowCounts
 
     def result(self) -> Any:
         """Wait for the end of the call. Return its result, or raise its error as Ray reports it."""
-        return self.receive(ray.get(self.reference, timeout=self.timeout_s))
+        result, report = ray.get(self.reference, timeout=self.timeout_s)
+        self.counters.add(self.worker, self.node, report)
+        return result
 
 
 class RayPool:
@@ -84,7 +96,8 @@ class RayPool:
             WorkerError: no worker has answered within `wait_s`.
             StoppedError: the pool was closed.
         """
-        end, tell_at, first = time.monotonic() + self._wait_s, time.monotonic() + QUIET_SECONDS, True
+        began, first, told = time.monotonic(), True, False
+        end = began + self._wait_s
         with self._changed:
             while sum(slot.started for slot in self.slots) < min(number or len(self.slots), len(self.slots)):
                 self._keeper.check()
@@ -93,8 +106,8 @@ class RayPool:
                     end, first = min(end, time.monotonic() + grace_s), False
                 if time.monotonic() >= end:
                     break
-                if first and time.monotonic() >= tell_at:
-                    tell_at, needs = end, _needs(self.request)
+                if first and not told and time.monotonic() >= began + QUIET_SECONDS:
+                    told, needs = True, _needs(self.request)
                     logger.info("waiting up to %g s for a worker of the Ray cluster (%s)", self._wait_s, needs)
                 self._changed.wait(POLL_SECONDS)
             self.hosts.check()
@@ -135,27 +148,19 @@ class RayPool:
             Exception: whatever the function raises.
         """
         slot = self._take(number)
-        name, node, failed = slot.name, slot.node, True
+        name, node, failed = slot.name, slot.node, False
 
         def is_ended() -> bool:
             return self._keeper.closed or name in self._stopped
 
-        def receive(answer: Any) -> Any:
-            result, report = answer
-            self.counters.add(name, node, report)
-            return result
-
         def start(function: Callable[..., Any], /, *args: Any) -> ActorCall:
-            return ActorCall(slot.actor.call.remote(function, *args), timeout_s, receive)
+            return ActorCall(slot.actor.call.remote(function, *args), timeout_s, name, node, self.counters)
 
         try:
             with translate_ray_errors(slot.node_id, node, timeout_s, is_ended):
                 yield start
-            failed = False
-        except (WorkerError, StoppedError):
-            raise
-        except Exception:  # of any type: the function has raised it, so the worker still works
-            failed = False
+        except BaseException as exc:  # the worker still works if the function has raised any other Exception
+            failed = isinstance(exc, WorkerError | StoppedError) or not isinstance(exc, Exception)
             raise
         finally:
             with self._changed:
