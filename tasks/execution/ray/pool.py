@@ -171,7 +171,10 @@ class RayPool:
     def stop_calls(self) -> None:
         """End the busy workers. Threads that wait for their results get a StoppedError."""
         with self._changed:
-            self._stopped |= {slot.stop_call() for slot in self.slots if slot.state is SlotState.BUSY}
+            busy = [slot for slot in self.slots if slot.state is SlotState.BUSY]
+            self._stopped.update(slot.name for slot in busy)  # before any worker ends: callers look without the lock
+            for slot in busy:
+                ray.kill(slot.actor)
 
     def _take(self, number: int | None) -> Slot:
         """Wait for an idle worker, and mark it as busy."""

@@ -103,11 +103,6 @@ class Slot:
         self.name, self.answer, self.report = uuid.uuid4().hex, self.actor.place.remote(), None
         self.state, self.node_id, self.node, self.device = SlotState.PENDING, "", "", ""
 
-    def stop_call(self) -> str:
-        """Kill a busy actor, whose caller will give it back, and return its name."""
-        ray.kill(self.actor)
-        return self.name
-
     def give_back(self, name: str, failed: bool) -> None:
         """Mark a busy actor as idle after its call, or end it; do nothing if the slot has another actor by now.
 
