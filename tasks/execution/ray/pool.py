@@ -46,7 +46,8 @@ class ActorCall:
     def result(self) -> Any:
         """Wait for the end of the call. Return its result, or raise its error as Ray reports it."""
         result, report = ray.get(self.reference, timeout=self.timeout_s)
-        self.counters.add(self.worker, self.node, report)
+        self.counters.add(self.worker, report)
+        report.repeat_log(self.node)
         return result
 
 
@@ -165,8 +166,8 @@ class RayPool:
         finally:
             with self._changed:
                 slot.give_back(name, failed)
+                self.counters.end_call(name)  # before another thread starts a call in this worker
                 self._changed.notify_all()
-            self.counters.end_call(name)
 
     def stop_calls(self) -> None:
         """End the busy workers. Threads that wait for their results get a StoppedError."""
