@@ -27,15 +27,28 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ActorCall:
-    """A call that runs in an actor."""
+    """A call that runs in an actor.
+
+    Attributes:
+        reference: pending answer of the actor.
+        timeout_s: time limit of the call [s]; None for no limit.
+        worker: name of the actor.
+        node: name of its machine.
+        counters: counts of the rows of the run.
+    """
 
     reference: Any
     timeout_s: float | None
-    receive: Callable[[Any], Any]
+    worker: str
+    node: str
+    counters: RowCounts
 
     def result(self) -> Any:
         """Wait for the end of the call. Return its result, or raise its error as Ray reports it."""
-        return self.receive(ray.get(self.reference, timeout=self.timeout_s))
+        result, report = ray.get(self.reference, timeout=self.timeout_s)
+        self.counters.add(self.worker, report)
+        report.repeat_log(self.node)
+        return result
 
 
 class RayPool:
@@ -84,7 +97,8 @@ class RayPool:
             WorkerError: no worker has answered within `wait_s`.
             StoppedError: the pool was closed.
         """
-        end, tell_at, first = time.monotonic() + self._wait_s, time.monotonic() + QUIET_SECONDS, True
+        began, first, told = time.monotonic(), True, False
+        end = began + self._wait_s
         with self._changed:
             while sum(slot.started for slot in self.slots) < min(number or len(self.slots), len(self.slots)):
                 self._keeper.check()
@@ -93,8 +107,8 @@ class RayPool:
                     end, first = min(end, time.monotonic() + grace_s), False
                 if time.monotonic() >= end:
                     break
-                if first and time.monotonic() >= tell_at:
-                    tell_at, needs = end, _needs(self.request)
+                if first and not told and time.monotonic() >= began + QUIET_SECONDS:
+                    told, needs = True, _needs(self.request)
                     logger.info("waiting up to %g s for a worker of the Ray cluster (%s)", self._wait_s, needs)
                 self._changed.wait(POLL_SECONDS)
             self.hosts.check()
@@ -135,38 +149,33 @@ class RayPool:
             Exception: whatever the function raises.
         """
         slot = self._take(number)
-        name, node, failed = slot.name, slot.node, True
+        name, node, failed = slot.name, slot.node, False
 
         def is_ended() -> bool:
             return self._keeper.closed or name in self._stopped
 
-        def receive(answer: Any) -> Any:
-            result, report = answer
-            self.counters.add(name, node, report)
-            return result
-
         def start(function: Callable[..., Any], /, *args: Any) -> ActorCall:
-            return ActorCall(slot.actor.call.remote(function, *args), timeout_s, receive)
+            return ActorCall(slot.actor.call.remote(function, *args), timeout_s, name, node, self.counters)
 
         try:
             with translate_ray_errors(slot.node_id, node, timeout_s, is_ended):
                 yield start
-            failed = False
-        except (WorkerError, StoppedError):
-            raise
-        except Exception:  # of any type: the function has raised it, so the worker still works
-            failed = False
+        except BaseException as exc:  # the worker still works if the function has raised any other Exception
+            failed = isinstance(exc, WorkerError | StoppedError) or not isinstance(exc, Exception)
             raise
         finally:
             with self._changed:
                 slot.give_back(name, failed)
+                self.counters.end_call(name)  # before another thread starts a call in this worker
                 self._changed.notify_all()
-            self.counters.end_call(name)
 
     def stop_calls(self) -> None:
         """End the busy workers. Threads that wait for their results get a StoppedError."""
         with self._changed:
-            self._stopped |= {slot.stop_call() for slot in self.slots if slot.state is SlotState.BUSY}
+            busy = [slot for slot in self.slots if slot.state is SlotState.BUSY]
+            self._stopped.update(slot.name for slot in busy)  # before any worker ends: callers look without the lock
+            for slot in busy:
+                ray.kill(slot.actor)
 
     def _take(self, number: int | None) -> Slot:
         """Wait for an idle worker, and mark it as busy."""

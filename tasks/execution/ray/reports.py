@@ -24,6 +24,15 @@ class Report:
     rows: dict[str, int]
     log: tuple[tuple[int, str, str], ...]
 
+    def repeat_log(self, node: str) -> None:
+        """Log in this process what the worker has logged since its last report.
+
+        Args:
+            node: name of the worker's machine, which precedes each text.
+        """
+        for level, name, text in self.log:
+            logging.getLogger(name).log(level, "%s: %s", node, text)
+
 
 class Records(logging.Handler):
     """Keeps the newest log records until they are taken."""
@@ -54,20 +63,17 @@ class RowCounts:
         self._lock = threading.Lock()
         self._newest: dict[str, tuple[int, dict[str, int]]] = {}  # worker -> number and rows of its newest report
 
-    def add(self, worker: str, node: str, report: Report) -> None:
-        """Record a report, and log what the worker has logged.
+    def add(self, worker: str, report: Report) -> None:
+        """Record a report.
 
         Args:
             worker: name of the worker process; a process that replaces another has another name.
-            node: name of the worker's machine.
             report: its newest or an older report; reports may arrive out of order.
         """
         with self._lock:
             number, _ = self._newest.get(worker, (-1, {}))
             if report.number > number:
                 self._newest[worker] = (report.number, report.rows)
-        for level, name, text in report.log:
-            logging.getLogger(name).log(level, "%s: %s", node, text)
 
     def end_call(self, worker: str) -> None:
         """Forget the rows of a worker whose call has ended, or that has died."""

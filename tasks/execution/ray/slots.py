@@ -103,10 +103,16 @@ class Slot:
         self.name, self.answer, self.report = uuid.uuid4().hex, self.actor.place.remote(), None
         self.state, self.node_id, self.node, self.device = SlotState.PENDING, "", "", ""
 
-    def stop_call(self) -> str:
-        """Kill a busy actor, whose caller will give it back, and return its name."""
-        ray.kill(self.actor)
-        return self.name
+    def finish_handshake(self, device: str, suits: bool) -> None:
+        """Mark the actor as idle, or end it if its machine does not suit the run.
+
+        Args:
+            device: device of the actor.
+            suits: whether the machine suits the run.
+        """
+        self.answer, self.deaths, self.device, self.state = None, 0, device, SlotState.IDLE
+        if not suits:
+            self.end()
 
     def give_back(self, name: str, failed: bool) -> None:
         """Mark a busy actor as idle after its call, or end it; do nothing if the slot has another actor by now.
@@ -253,17 +259,15 @@ class SlotKeeper:
             suits = self._hosts.suits(slot.node_id, answer, slot.request)
             with self._changed:
                 if reference == slot.answer:
-                    slot.answer, slot.deaths, slot.device = None, 0, answer.device
-                    if suits:
-                        slot.state = SlotState.IDLE
-                    else:
-                        slot.end()
+                    slot.finish_handshake(answer.device, suits)
                     self._changed.notify_all()
         else:
             with self._changed:
-                if reference == slot.report:
-                    self._counters.add(slot.name, slot.node, answer)
-                    slot.report = None
+                if reference != slot.report:  # the actor was ended meanwhile
+                    return
+                self._counters.add(slot.name, answer)
+                node_name, slot.report = slot.node, None
+            answer.repeat_log(node_name)  # without the lock, because writing the log may take long
 
     def _lose(self, slot: Slot, reference: Any, error: RayError) -> None:
         """Replace the actor of a slot that died. If the actor was busy, the thread that waits for it does this."""
