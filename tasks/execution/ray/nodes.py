@@ -65,14 +65,16 @@ def _check_port(address: str) -> None:
 def _kept_signal_handler() -> Iterator[None]:
     """Restore the handler of SIGTERM after the block, because Ray replaces it.
 
-    Ray's handler raises SystemExit. If it has received a signal in the block, pass the signal to the restored handler.
+    Ray's handler exits with the number of the signal. If this happens in the block, pass the signal to the restored
+    handler.
     """
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
-    except SystemExit:
-        signal.signal(signal.SIGTERM, before)
-        signal.raise_signal(signal.SIGTERM)
+    except SystemExit as exc:
+        if exc.code == signal.SIGTERM:
+            signal.signal(signal.SIGTERM, before)
+            signal.raise_signal(signal.SIGTERM)
         raise
     finally:
         if signal.getsignal(signal.SIGTERM) is not before:
