@@ -119,7 +119,7 @@ class _Answers:
 
 
 def _check_ports(address: str) -> tuple[bool | None, str]:
-    """Check whether a cluster accepts clients without a token. Return True if it does not, or None, and details.
+    """Return (True, details) if the cluster refuses clients without a token, otherwise (None, details), a warning.
 
     The variable RAY_AUTH_MODE of this process does not say so, because a cluster without a token accepts any token.
 

@@ -19,7 +19,7 @@ from clipes_core.errors import ClipesError, ErrorKind, PhotoError, TransientErro
 # Prefect runs only in the calling process. Different processors may need different builds of OpenCV.
 COMPARED_PACKAGES = tuple(name for name in REPORTED_PACKAGES if name not in ("prefect",))
 PROBE = b"clipes"
-TRIED_PHOTOS = 3  # a machine is not refused because one photo of the data set cannot be opened anywhere
+TRIED_PHOTOS = 3  # Try several, because one photo may be unreadable on every machine.
 # Not CHANGED: before clipes refuses a machine, it checks that the calling process still sees the same file.
 TEMPORARY_KINDS = (ErrorKind.NETWORK, ErrorKind.TIMEOUT, ErrorKind.OUT_OF_MEMORY)
 
