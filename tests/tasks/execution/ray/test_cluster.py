@@ -49,7 +49,7 @@ IMPATIENT = {
     "health_check_failure_threshold": 3,
 }
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 
 def workers_of(ledger, stage="cams"):
