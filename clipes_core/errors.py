@@ -142,7 +142,7 @@ class WorkerError(TransientError):
 
 
 class NodeLostError(WorkerError):
-    """The machine of a worker was lost. The first losses of a shard cost no attempt: clusters take machines away."""
+    """The machine of a worker was lost. An attempt survives three such losses, as clusters take machines away."""
 
 
 class StageError(ClipesError):

@@ -18,7 +18,7 @@ from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes_core.errors import BrokenArtifactError, NodeLostError, StageError, UpstreamError, WorkerError
 
-MOST_LOST_NODES = 3  # per shard and attempt; the loss of a machine costs no attempt
+MAX_LOST_NODES = 3  # per shard and attempt; the loss of a machine costs no attempt
 MAX_REPAIRS = 8  # damaged artifacts per shard: its own, and those that it reads or copies rows from
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class StageShards:
 
         If a worker dies or takes too long, but has kept new rows in the parts of the shard, the next worker continues.
         This ends, because each worker computes fewer rows than the one before. If the machine of a worker is lost, the
-        next worker continues as well, up to MOST_LOST_NODES times. If a damaged artifact is found, it is discarded and,
+        next worker continues as well, up to MAX_LOST_NODES times. If a damaged artifact is found, it is discarded and,
         if it belongs to an upstream stage, rebuilt. Then the shard is planned again.
 
         Raises:
@@ -87,7 +87,7 @@ class StageShards:
                 repairs += 1
                 self._repair(broken, shard)
             except NodeLostError as lost:
-                if losses == MOST_LOST_NODES:
+                if losses == MAX_LOST_NODES:
                     raise WorkerError(f"{losses + 1} machines were lost while they made the shard") from lost
                 losses += 1
                 logger.warning("%s shard %d: %s; another worker makes the shard", self.stage.name, shard, lost)

@@ -64,7 +64,7 @@ def _examine(config: RunConfig, settings: RaySettings) -> Iterator[Check]:
             )
             for node, role in roles.items():
                 yield _check_node(hosts, node, facts, role)
-        nodes = facts.given()
+        nodes = facts.answered()
     except ClipesError as exc:
         yield "ray store", False, str(exc)
     share = settings.gpus_per_worker
@@ -112,14 +112,14 @@ class _Answers:
             problem, advice = self._failed
             return None, f"{problem} ({first_line(exc)}): {advice}"
 
-    def given(self) -> list[Node]:
+    def answered(self) -> list[Node]:
         """Return the machines that have answered by now, including those whose answer is an error."""
         ready, _ = ray.wait(list(self._references.values()), num_returns=len(self.nodes), timeout=0)
         return [node for node, reference in self._references.items() if reference in ready]
 
 
 def _check_ports(address: str) -> tuple[bool | None, str]:
-    """Check whether a cluster accepts clients without a token. Return True if it does not, or None, and details.
+    """Return (True, details) if the cluster refuses clients without a token, otherwise (None, details), a warning.
 
     The variable RAY_AUTH_MODE of this process does not say so, because a cluster without a token accepts any token.
 

@@ -14,13 +14,13 @@ from clipes.tasks.storage.files import read_file, write_file
 from clipes.tasks.storage.listing import find_file
 from clipes.tasks.storage.retry_policy import ONE_MINUTE, is_transient
 from clipes_core.config.pseudo_masks import ClipConfig
-from clipes_core.errors import ClipesError, ErrorKind, PhotoError, StorageError, TransientError
+from clipes_core.errors import ClipesError, ErrorKind, PhotoError, TransientError
 
 # Prefect runs only in the calling process. Different processors may need different builds of OpenCV.
 COMPARED_PACKAGES = tuple(name for name in REPORTED_PACKAGES if name not in ("prefect",))
 PROBE = b"clipes"
-TRIED_PHOTOS = 3  # a machine is not refused because one photo of the data set cannot be opened anywhere
-# Not CHANGED: the calling process has just opened the photo, so the machine sees another file.
+TRIED_PHOTOS = 3  # Try several, because one photo may be unreadable on every machine.
+# Not CHANGED: before clipes refuses a machine, it checks that the calling process still sees the same file.
 TEMPORARY_KINDS = (ErrorKind.NETWORK, ErrorKind.TIMEOUT, ErrorKind.OUT_OF_MEMORY)
 
 logger = logging.getLogger(__name__)
@@ -53,6 +53,7 @@ class HostFacts:
         weights: digest of CLIP's weights; empty if the worker runs no networks.
         problem: why the worker cannot work; empty if it can.
         temporary: whether the problem may pass.
+        unreadable: the photo that the worker could not open, if this is the problem.
     """
 
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -60,6 +61,7 @@ class HostFacts:
     weights: str = ""
     problem: str = ""
     temporary: bool = False
+    unreadable: Photo | None = None
 
 
 def host_versions() -> dict[str, str]:
@@ -84,10 +86,11 @@ def host_facts(request: HandshakeRequest) -> HostFacts:
             device, weights = available_devices(request.clip.device)[0], weights_digest(request.clip)
         if request.probe:
             _probe_store(request)
-        if request.photo is not None:
-            _open_photo(request.photo)
+        problem = _photo_problem(request.photo) if request.photo is not None else ""
     except (ClipesError, OSError) as exc:
         return HostFacts(versions, problem=str(exc), temporary=is_transient(exc))
+    if problem:
+        return HostFacts(versions, problem=problem, unreadable=request.photo)
     return HostFacts(versions, device or "cpu", weights)
 
 
@@ -121,17 +124,18 @@ def readable_photo(photos: Sequence[Photo]) -> Photo | None:
     return None
 
 
-def _open_photo(photo: Photo) -> None:
-    """Read a photo; raise StorageError if this machine cannot read it, or TransientError if this may pass."""
+def _photo_problem(photo: Photo) -> str:
+    """Read a photo. Return why this machine cannot read it, or an empty text; raise TransientError if this may pass."""
     try:
         read_bytes(photo.uri, photo.fingerprint)
     except PhotoError as exc:
         if exc.kind in TEMPORARY_KINDS:
             raise TransientError(exc.reason) from exc
-        raise StorageError(
+        return (
             f"it cannot open a photo of the run ({exc.reason}): all machines must reach the photos under the same path "
             "or URI"
-        ) from exc
+        )
+    return ""
 
 
 def differences(facts: HostFacts, expected: HostFacts) -> list[str]:

@@ -45,13 +45,12 @@ class Hosts:
     """
 
     def __init__(self, config: RunConfig, probes: bool, photos: Sequence[Photo] = ()) -> None:
-        self._config, self._probes = config, probes
-        self._photo = readable_photo(photos) if probes else None
+        self._config, self._probes, self._photos = config, probes, photos if probes else ()
+        self._photo = readable_photo(self._photos)
         self.banned, self.weights, self.accept_late = set[str](), "", False
         self._versions, self._lock = host_versions(), threading.Lock()
-        self._nodes: dict[str, Node] = {}
         self._refusals: dict[str, str] = {}
-        self._answered: set[str] = set()
+        self._nodes, self._answered = dict[str, Node](), set[str]()
         self._probe, self._answers = self._file("ray") if probes else "", dict[str, str]()
 
     @contextmanager
@@ -64,17 +63,9 @@ class Hosts:
             yield
         finally:
             if self._probes:
-                self._remove_probes()
-
-    def _remove_probes(self) -> None:
-        """Remove the files of the probe. If the store fails, `clipes gc` removes them later."""
-        with self._lock:
-            files = [self._probe, *self._answers.values()]
-        for uri in files:
-            try:
-                remove(uri)
-            except ClipesError as exc:
-                logger.warning("a file that only tested the store stays in it until `clipes gc` removes it: %s", exc)
+                with self._lock:
+                    files = [self._probe, *self._answers.values()]
+                _remove_probes(files)
 
     def look(self) -> list[Node]:
         """Return the living machines that were not refused.
@@ -101,11 +92,12 @@ class Hosts:
         return self._nodes[node_id]
 
     def handshake_request(self, node: Node, request: WorkerRequest) -> HandshakeRequest:
-        """Return what a worker on a machine must find out."""
+        """Return what a worker on a machine must find out. Only a machine that never suited the run opens a photo."""
         clip = self._config.clip if request.networks else None
         if clip is not None and request.device == "cpu":  # even on a machine with GPUs
             clip = clip.model_copy(update={"device": "cpu"})
-        return HandshakeRequest(clip, self._probe, self._answers[node.node_id], self._photo)
+        photo = None if node.node_id in self._answered else self._photo
+        return HandshakeRequest(clip, self._probe, self._answers[node.node_id], photo)
 
     def suits(self, node_id: str, facts: HostFacts, request: WorkerRequest) -> bool:
         """Return whether a machine suits the run, as the answer of a worker shows. If not, give it no more workers.
@@ -116,6 +108,7 @@ class Hosts:
         if facts.temporary:
             raise TransientError(facts.problem)
         with self._lock:
+            self._check_photo(facts.unreadable)
             expected = HostFacts(self._versions, request.device, self.weights if request.networks else "")
             found = differences(facts, expected) or self._unseen(node_id)
             if not found:
@@ -127,6 +120,13 @@ class Hosts:
             if self.accept_late:
                 logger.warning("%s; it gets no work", self._refusals[node_id])
             return False
+
+    def _check_photo(self, unreadable: Photo | None) -> None:
+        """Raise TransientError if this machine cannot open a photo any more either, and choose another photo."""
+        if unreadable is not None:
+            self._photo = readable_photo(self._photos)
+            if self._photo != unreadable:
+                raise TransientError(f"{unreadable.uri}, which it was to open, has changed or disappeared")
 
     def selector(self) -> dict[str, str]:
         """Return the label selector that keeps workers off the refused machines; empty if there are none."""
@@ -177,3 +177,12 @@ class Hosts:
             return [str(exc)]
         self._answered.add(node_id)
         return []
+
+
+def _remove_probes(files: Sequence[str]) -> None:
+    """Remove the files of the probe. If the store fails, `clipes gc` removes them later."""
+    for uri in files:
+        try:
+            remove(uri)
+        except ClipesError as exc:
+            logger.warning("a file that only tested the store stays in it until `clipes gc` removes it: %s", exc)

@@ -65,14 +65,16 @@ def _check_port(address: str) -> None:
 def _kept_signal_handler() -> Iterator[None]:
     """Restore the handler of SIGTERM after the block, because Ray replaces it.
 
-    Ray's handler raises SystemExit. If it has received a signal in the block, pass the signal to the restored handler.
+    Ray's handler exits with the number of the signal. If this happens in the block, pass the signal to the restored
+    handler.
     """
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
-    except SystemExit:
-        signal.signal(signal.SIGTERM, before)
-        signal.raise_signal(signal.SIGTERM)
+    except SystemExit as exc:
+        if exc.code == signal.SIGTERM:
+            signal.signal(signal.SIGTERM, before)
+            signal.raise_signal(signal.SIGTERM)
         raise
     finally:
         if signal.getsignal(signal.SIGTERM) is not before:
@@ -191,7 +193,7 @@ def _with_gpus(config: RunConfig, settings: RaySettings, nodes: Sequence[Node]) 
             f"execution.runner.cpus_per_gpu_worker: with {cores} cores per GPU worker, no core is left for the CPU "
             "workers; lower it, or add machines"
         )
-    return {"gpu": _counted(gpu, wanted, nodes), "cpu": _for_masks(1, masks, left)}
+    return {"gpu": _with_count(gpu, wanted, nodes), "cpu": _cpu_request(1, masks, left)}
 
 
 def _without_gpus(config: RunConfig, nodes: Sequence[Node]) -> dict[str, WorkerRequest]:
@@ -200,16 +202,16 @@ def _without_gpus(config: RunConfig, nodes: Sequence[Node]) -> dict[str, WorkerR
     if wanted != "auto":
         threads = max(1, min(cores // wanted, max((node.cpus for node in nodes), default=1)))
     gpu = WorkerRequest("cpu", SHARED_CORE * threads, 0, threads, 1, networks=True, fixed=wanted != "auto")
-    masks = _for_masks(SHARED_CORE, config.execution.cpu_workers, max(1, cores))
-    return {"gpu": _counted(gpu, wanted, nodes), "cpu": masks}
+    masks = _cpu_request(SHARED_CORE, config.execution.cpu_workers, max(1, cores))
+    return {"gpu": _with_count(gpu, wanted, nodes), "cpu": masks}
 
 
-def _counted(request: WorkerRequest, wanted: int | Literal["auto"], nodes: Sequence[Node]) -> WorkerRequest:
+def _with_count(request: WorkerRequest, wanted: int | Literal["auto"], nodes: Sequence[Node]) -> WorkerRequest:
     """Return a request for as many workers as the settings want; with auto, as the machines have room for."""
     return replace(request, count=room_for(request, nodes) if wanted == "auto" else wanted)
 
 
-def _for_masks(cpus: float, wanted: int | Literal["auto"], cores: int) -> WorkerRequest:
+def _cpu_request(cpus: float, wanted: int | Literal["auto"], cores: int) -> WorkerRequest:
     """Return the request for workers that run no networks; with auto, a worker for each of these cores."""
     count = cores if wanted == "auto" else wanted
     return WorkerRequest("cpu", cpus, 0, 1, count, networks=False, fixed=wanted != "auto")

@@ -13,7 +13,7 @@ from support.ray_runs import RAY
 from clipes.tasks.execution.ray import doctor
 from clipes.tasks.execution.runner import check_runner
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from clipes.tasks.storage.artifact_store import ArtifactStore
 
 SIGNALLING = Path(__file__).parents[3] / "support" / "signal_while_connecting.py"
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -72,28 +72,33 @@ def test_ctrl_c_ends_the_workers(command, photos, tmp_path):
     assert "Traceback" not in err
 
 
-SIGNALS = (  # and the function in which each arrives, in the order of the calls
-    ("SIGINT", "canonicalize_bootstrap_address"),
-    ("SIGINT", "find_node_ids"),
-    ("SIGTERM", "find_node_ids"),
-    ("SIGINT", "_serialize"),
-    ("SIGTERM", "_serialize"),
-    ("SIGINT", "wait_until_started"),
+@pytest.fixture(scope="module")
+def node():
+    """Start a cluster of one node."""
+    with ray_cluster():
+        yield
+
+
+@pytest.mark.usefixtures("node")
+@pytest.mark.parametrize(
+    ("name", "function"),  # the signal, and the function in which it arrives, in the order of the calls
+    [
+        ("SIGINT", "canonicalize_bootstrap_address"),
+        ("SIGINT", "find_node_ids"),
+        ("SIGTERM", "find_node_ids"),
+        ("SIGINT", "_serialize"),
+        ("SIGTERM", "_serialize"),
+        ("SIGINT", "wait_until_started"),
+    ],
 )
-
-
-def test_a_signal_while_the_command_connects_interrupts_it(photos, tmp_path, server_environment):
+def test_a_signal_while_the_command_connects_interrupts_it(photos, tmp_path, server_environment, name, function):
     """Ray replaces the handler of SIGTERM while it connects."""
     config = photos.config(store=str(tmp_path / "store"), execution={"shards": SHARDS, "runner": RAY})
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json")))
-    told = {}
-    with ray_cluster():
-        for name, function in SIGNALS:
-            program = (sys.executable, str(SIGNALLING), name, function)
-            done = ClipesProcess(tmp_path, server_environment, program)("run", "run.yaml", "--plan", timeout=100)
-            told[name, function] = (done.returncode, done.stderr)
+    program = (sys.executable, str(SIGNALLING), name, function)
+    done = ClipesProcess(tmp_path, server_environment, program)("run", "run.yaml", "--plan", timeout=100)
     line = "clipes: interrupted; finished work is kept: run the same command again to resume\n"
-    assert told == dict.fromkeys(told, (130, line))
+    assert (done.returncode, done.stderr) == (130, line)
 
 
 @pytest.mark.parametrize(

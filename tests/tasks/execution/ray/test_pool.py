@@ -20,7 +20,7 @@ from clipes_core.errors import StoppedError
 
 REQUEST = WorkerRequest("cpu", 1, 0, 1, 2, networks=False, fixed=True)
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 
 def test_a_pool_without_any_worker_gets_the_room_of_an_idle_worker(photos, tmp_path):

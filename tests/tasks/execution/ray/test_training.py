@@ -21,7 +21,7 @@ from clipes.tasks.ui.terminal_progress import Done
 EVEN = str(TINY_NETWORK.parent / "even.py")  # its batch size is even
 WORKERS = {"gpu_workers": 2, "cpu_workers": 1}
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 
 def test_a_training_uses_as_many_nodes_as_the_settings_permit(small, monkeypatch):
