@@ -58,8 +58,8 @@ def test_shards_without_photos_are_left_out(six):
 
 def test_shards_that_may_take_too_long_are_reported_before_the_run_starts(six, caplog):
     prepared(six, "masks", execution={"shards": 1, "shard_timeout_s": 10})
-    reported = [message.partition(": the largest shard has 6 photos")[0] for message in caplog.messages]
-    assert reported[-2:] == ["cams", "masks"]
+    reported = [message for message in caplog.messages if "the largest shard has 6 photos" in message]
+    assert [message.partition(":")[0] for message in reported] == ["cams"]  # the stage whose settings suffice for all
     caplog.clear()
     prepared(six, "masks", execution={"shards": 1, "shard_timeout_s": 12})
     assert "largest shard" not in caplog.text
