@@ -110,15 +110,16 @@ def test_a_lost_node_costs_no_attempt_and_a_new_node_takes_over(run_on, expected
         assert all_end_within(10, processes)
 
 
-def test_a_frozen_node_costs_no_attempt_and_its_workers_end_once_it_thaws(photos, tmp_path, caplog):
-    store = str(tmp_path / "store")
+def test_a_frozen_node_costs_no_attempt_and_its_workers_end_once_it_thaws(photos, s3_folder, tmp_path, caplog):
+    """The store is on an S3 server."""
+    store, marks = f"{s3_folder}/store", str(tmp_path / "marks")
     config = photos.config(store=store, execution={"runner": RAY, "gpu_workers": 1, "cpu_workers": 1})
     run = disturbed_run(store, ["a", "b", "c"], 3600, config=config)
     nodes = [{"num_cpus": 1, "node_name": name} for name in ("second", "third")]
     with ray_cluster(*nodes, num_cpus=0, _system_config=IMPATIENT) as cluster, ThreadPoolExecutor(1) as thread:
         with runner_for(run.config) as runner:
-            making = thread.submit(disturbed_shards(run, runner).make, 0)
-            busy = wait_for_hanging_worker(store, runner, making)
+            making = thread.submit(disturbed_shards(run, runner, marks).make, 0)
+            busy = wait_for_hanging_worker(marks, runner, making)
             processes = worker_processes(cluster)
             frozen = freeze(node_of(busy, cluster.worker_nodes))
             try:
@@ -133,7 +134,7 @@ def test_a_frozen_node_costs_no_attempt_and_its_workers_end_once_it_thaws(photos
     (other,) = {"second", "third"} - {survivor}
     told = f"masks shard 0: the machine {other} of its worker was lost; another worker makes the shard"
     assert caplog.messages.count(told) == 1
-    assert computed(store) == ["a", "b", "c"]
+    assert computed(marks) == ["a", "b", "c"]
 
 
 def test_a_run_on_processors_uses_the_processors_of_nodes_that_join_and_warns_of_unused_gpus(run_on, expected, caplog):
