@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from clipes import __version__
 from clipes.flows.exit_codes import FAILED, Commands, err, exit_codes, explain_resume
 from clipes.flows.options import (
     DEFAULT_STORE,
@@ -38,7 +39,6 @@ for _name, _value in {
 
 app = typer.Typer(
     cls=Commands,
-    help="Turn photos with image-level labels into segmentation masks, with a frozen CLIP.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -46,6 +46,22 @@ app = typer.Typer(
 out = TerminalConsole(soft_wrap=True)
 
 FORMATS_HELP = "; ".join(f"{name}: {entry.contents}" for name, entry in FORMATS.items())
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"clipes {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version, and exit."),
+    ] = False,
+) -> None:
+    """Turn photos with image-level labels into segmentation masks, with a frozen CLIP."""
 
 
 @app.command()

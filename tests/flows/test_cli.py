@@ -15,6 +15,7 @@ from support.process_watch import all_end_within, processes_of_home
 from support.run_contents import RUN
 from support.voc_scenes import NINE, labels_of
 
+from clipes import __version__
 from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.layout import ArtifactKey
@@ -177,6 +178,10 @@ def test_status_does_not_import_torch(tmp_path):
     command = [sys.executable, "-c", PRINT_WHETHER_TORCH_IS_LOADED, "status", "none"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.returncode, done.stdout.split()) == (2, ["False"]), done.stderr
+
+
+def test_the_version_is_printed(clipes):
+    assert clipes("--version").stdout == f"clipes {__version__}\n"
 
 
 def test_help_lists_the_commands(clipes):
