@@ -1,4 +1,4 @@
-"""The command line: clipes run, estimate, prompts, status, report, export, predict, gc, ui, doctor."""
+"""The command line: clipes run, estimate, prompts, status, runs, report, export, predict, gc, ui, doctor."""
 
 import os
 import time
@@ -232,6 +232,17 @@ def status(name: Name, store: Store = DEFAULT_STORE) -> None:
     from clipes.tasks.storage.run_status import read_run
 
     print_status(out, read_run(store, name))
+
+
+@app.command()
+def runs(store: Store = DEFAULT_STORE) -> None:
+    """List the runs in a store, the last started first."""
+    from clipes.flows.terminal.runs_table import print_runs
+    from clipes.tasks.storage.run_status import read_runs
+
+    if not (found := read_runs(store)):
+        raise UsageError(f"no runs in {store}: name another store with --store")
+    print_runs(out, found)
 
 
 @app.command()
