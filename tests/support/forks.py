@@ -1,7 +1,9 @@
 """Forked processes, and locks that a thread holds while a process is forked."""
 
 import multiprocessing
+import os
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -9,8 +11,20 @@ LONGEST_S = 60.0  # a forked process that hangs is killed after this time
 
 
 def exit_code_of_fork(work: Callable[[], object]) -> int | None:
-    """Run a function in a forked process, and return the exit code: 0 if the function returns, 1 if it raises."""
-    process = multiprocessing.get_context("fork").Process(target=work)
+    """Run a function in a forked process, and return the exit code: 0 if the function returns, 1 if it raises.
+
+    The process ends without exit handlers. Those of Prefect fail in a process that was forked after a flow run.
+    """
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+
+    process = multiprocessing.get_context("fork").Process(target=run)
     process.start()
     process.join(LONGEST_S)
     process.kill()

@@ -63,7 +63,10 @@ UNSUPPORTED = {
         b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- x -->\n<svg xmlns='x'/>",
         "an SVG drawing",
     ),
-    "web page": (b"\r\n<!DOCTYPE html><title>404</title>", "a web page: download the photo again"),
+    "web page": (
+        b"\r\n<!DOCTYPE html><title>404</title>",
+        "a web page, such as a login page: check its address, and download the photo again",
+    ),
     "MP4": (boxes(b"isom", b"avc1"), "a video: save its frames"),
     "MOV": (boxes(b"qt  "), "a video"),
     "old MOV": (b"\0\0\0\x08moov", "a video"),
