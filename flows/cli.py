@@ -1,4 +1,4 @@
-"""The command line: clipes run, estimate, prompts, status, report, export, predict, gc, ui, doctor."""
+"""The command line: clipes run, estimate, prompts, status, runs, report, export, predict, gc, ui, doctor."""
 
 import os
 import time
@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from clipes import __version__
 from clipes.flows.exit_codes import FAILED, Commands, err, exit_codes, explain_resume
 from clipes.flows.options import (
     DEFAULT_STORE,
@@ -38,7 +39,6 @@ for _name, _value in {
 
 app = typer.Typer(
     cls=Commands,
-    help="Turn photos with image-level labels into segmentation masks, with a frozen CLIP.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -46,6 +46,22 @@ app = typer.Typer(
 out = TerminalConsole(soft_wrap=True)
 
 FORMATS_HELP = "; ".join(f"{name}: {entry.contents}" for name, entry in FORMATS.items())
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"clipes {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version, and exit."),
+    ] = False,
+) -> None:
+    """Turn photos with image-level labels into segmentation masks, with a frozen CLIP."""
 
 
 @app.command()
@@ -216,6 +232,17 @@ def status(name: Name, store: Store = DEFAULT_STORE) -> None:
     from clipes.tasks.storage.run_status import read_run
 
     print_status(out, read_run(store, name))
+
+
+@app.command()
+def runs(store: Store = DEFAULT_STORE) -> None:
+    """List the runs in a store, the last started first."""
+    from clipes.flows.terminal.runs_table import print_runs
+    from clipes.tasks.storage.run_status import read_runs
+
+    if not (found := read_runs(store)):
+        raise UsageError(f"no runs in {store}: name another store with --store")
+    print_runs(out, found)
 
 
 @app.command()

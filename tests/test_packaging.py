@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from setuptools import find_namespace_packages
 
+from clipes import __version__
 from clipes_core.crf_backends import CRF_BACKENDS
 
 ROOT = Path(__file__).parents[1]
@@ -168,6 +170,17 @@ def installed(tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
+def test_the_wheel_states_its_licence(installed):
+    (metadata,) = installed.glob("lib/python*/site-packages/clipes-*.dist-info/METADATA")
+    assert "License-Expression: MIT\n" in metadata.read_text()
+    assert (metadata.parent / "licenses" / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
+
+
+def test_the_citation_states_the_version_and_the_licence():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (citation["version"], citation["license"]) == (__version__, pyproject()["project"]["license"])
+
+
 def test_the_wheel_installs_only_the_packages_clipes_and_clipes_core(installed):
     (site,) = (installed / "lib").glob("python*/site-packages")
     found = {path.name for path in site.iterdir() if not path.name.endswith((".dist-info", ".pth"))}

@@ -11,6 +11,7 @@ from clipes_core.config.execution import ExecutionConfig
 from clipes_core.config.pseudo_masks import CamConfig, ClipConfig, ConfidenceConfig, CrfConfig, PromptsConfig
 from clipes_core.config.section import Section
 from clipes_core.config.segmenter import EvaluationConfig, TrainConfig
+from clipes_core.config.suggestions import similar_key
 from clipes_core.config.uri import refusal, without_secrets
 from clipes_core.errors import ConfigError
 
@@ -127,15 +128,17 @@ def check_section(section: type[Checked], values: Mapping[str, Any], key: str = 
         return section.model_validate(values)
     except ValidationError as exc:
         prefix = f"{key}." if key else ""
-        lines = {without_secrets(prefix + _line(error)) for error in exc.errors()}
+        lines = {without_secrets(prefix + _line(section, error)) for error in exc.errors()}
         raise ConfigError("\n".join(sorted(lines))) from exc
 
 
-def _line(error: Any) -> str:
+def _line(section: type[Section], error: Any) -> str:
     message = MESSAGES.get(error["type"]) or error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         unknown = ".".join(map(str, error["loc"]))
-        return f"{unknown if re.fullmatch(PLAIN_KEY, unknown) else repr(unknown)}: unknown key"
+        similar = similar_key(section, [str(part) for part in error["loc"]])
+        hint = f"; did you mean {similar}?" if similar else ""
+        return f"{unknown if re.fullmatch(PLAIN_KEY, unknown) else repr(unknown)}: unknown key{hint}"
     key = ".".join(str(part) for part in error["loc"] if not _is_union_branch(str(part)))
     if error["type"] == "missing":
         return f"{key}: must be set"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from clipes.tasks.machine.shipped_files import CLIP_MODELS
 from clipes.tasks.models.clip_architecture import fitting_architecture, named_architecture
 from clipes.tasks.models.package_files import package_version
-from clipes.tasks.models.weight_files import file_digest, local_copy
+from clipes.tasks.models.weight_files import file_digest, hub_file, local_copy
 from clipes.tasks.storage.filesystem import first_line
 from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.errors import WeightsError
@@ -194,6 +194,8 @@ def _tag_file(model_name: str, tag: str) -> Path:
             f"clip.pretrained {tag}: these weights need photos that are normalised with the mean {trained['mean']}, "
             f"but clipes normalises photos with CLIP's mean; choose another tag of {model_name}"
         )
+    if trained.get("hf_hub"):
+        return hub_file(trained["hf_hub"], f"clip.pretrained {tag}")
     try:
         return Path(download_pretrained(trained))
     except (OSError, RuntimeError) as exc:

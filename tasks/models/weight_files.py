@@ -1,12 +1,19 @@
 """Compute digests of weights files, and download remote weights files."""
 
 import hashlib
+import logging
+import posixpath
 from pathlib import Path, PurePosixPath
 
 from clipes.tasks.storage.files import write_atomically
 from clipes.tasks.storage.filesystem import filesystem, first_line, is_local, translate_storage_errors
 from clipes_core.config.uri import shown
 from clipes_core.errors import StorageError, WeightsError
+
+HUB_ANSWER_S = 4.0  # time in which the Hugging Face hub must answer [s]
+HUB_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # of weights whose entry states no name
+
+logger = logging.getLogger(__name__)
 
 
 def file_digest(path: Path) -> str:
@@ -70,3 +77,43 @@ def local_copy(uri: str, key: str) -> Path:
             "permissions"
         ) from exc
     return target
+
+
+def hub_file(place: str, value: str) -> Path:
+    """Return the local path of a file on the Hugging Face hub. Download it unless the cache of the hub has it.
+
+    A cached file is used without asking the hub.
+
+    Args:
+        place: repository and name of the file, such as `org/repository/weights.bin`. A file with the extension
+            .safetensors is preferred. If the name is empty, the file has one of HUB_NAMES.
+        value: config key and value that name the weights, for the messages.
+
+    Raises:
+        WeightsError: the hub does not answer within HUB_ANSWER_S, refuses access or does not have the file.
+    """
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub.errors import EntryNotFoundError, HTTPError
+
+    repository, name = posixpath.split(place)
+    names = (f"{posixpath.splitext(name)[0]}.safetensors", name) if name else HUB_NAMES
+    for each in names:
+        cached = try_to_load_from_cache(repository, each)
+        if isinstance(cached, str):
+            return Path(cached)
+    reason = "the hub has no such file"
+    for each in dict.fromkeys(names):
+        try:
+            size = get_hf_file_metadata(hf_hub_url(repository, each), timeout=HUB_ANSWER_S).size
+            logger.info("%s: downloading %s (%.0f MB) to %s", value, each, (size or 0) / 1e6, constants.HF_HUB_CACHE)
+            return Path(hf_hub_download(repository, each))
+        except EntryNotFoundError:
+            continue
+        except (HTTPError, OSError) as exc:
+            reason = first_line(exc)
+            break
+    raise WeightsError(
+        f"{value}: the file {names[0]} of {repository} is not in the cache {constants.HF_HUB_CACHE}, and cannot be "
+        f"downloaded from {constants.ENDPOINT} ({reason}): connect to the internet; or download "
+        f"{hf_hub_url(repository, names[0])} on another machine, and set clip.pretrained to the path of the file"
+    )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from clipes.tasks.machine.background import map_in_threads
 from clipes.tasks.machine.processes import is_alive
 from clipes.tasks.storage.claims import claim_holder
 from clipes.tasks.storage.layout import MANIFEST_FILE, METRICS_FILE, REJECTS_FILE, RUN_JSON, STATUS_FILE, claims_uri
@@ -14,7 +15,7 @@ from clipes.tasks.storage.parquet.errors import MISSING
 from clipes.tasks.storage.run_files import RunFiles, list_runs, run_identity
 from clipes.tasks.storage.run_schemas import SEALED_FILES
 from clipes_core.config.run import RUN_NAME
-from clipes_core.errors import BrokenArtifactError, RunBusyError, UsageError
+from clipes_core.errors import BrokenArtifactError, ClipesError, RunBusyError, UsageError
 
 OF_COMPLETED = (MANIFEST_FILE, STATUS_FILE, REJECTS_FILE, METRICS_FILE)  # files that every completed run has
 SILENT_SECONDS = 60.0  # a run on another host counts as stopped if its status file is older than this
@@ -74,6 +75,24 @@ def read_run(store_uri: str, name: str) -> RunStatus:
             return read_run(store_uri, name)  # a run has started or ended while the files were read
         check_not_starting(files, run)
         raise
+
+
+def read_runs(store_uri: str) -> dict[str, RunStatus | ClipesError]:
+    """Return name of each run in a store -> its status, or the error that occurs when its files are read.
+
+    Raises:
+        StorageError: the store refuses access.
+        TransientError: the store does not answer.
+    """
+
+    def read(name: str) -> RunStatus | ClipesError:
+        try:
+            return read_run(store_uri, name)
+        except ClipesError as exc:
+            return exc
+
+    names = list_runs(store_uri)
+    return dict(zip(names, map_in_threads(read, names), strict=True))
 
 
 def _read_files(files: RunFiles, run: dict[str, Any]) -> RunStatus:

@@ -15,6 +15,7 @@ from support.process_watch import all_end_within, processes_of_home
 from support.run_contents import RUN
 from support.voc_scenes import NINE, labels_of
 
+from clipes import __version__
 from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.layout import ArtifactKey
@@ -179,10 +180,25 @@ def test_status_does_not_import_torch(tmp_path):
     assert (done.returncode, done.stdout.split()) == (2, ["False"]), done.stderr
 
 
+def test_the_runs_of_a_store_are_listed(finished, clipes, tmp_path):
+    listed = finished("runs")
+    assert listed.returncode == 0, listed.stderr
+    assert "voc12" in listed.stdout
+    empty = clipes("runs", "--store", str(tmp_path / "empty"))
+    assert (empty.returncode, empty.stderr) == (
+        2,
+        f"clipes: no runs in {tmp_path}/empty: name another store with --store\n",
+    )
+
+
+def test_the_version_is_printed(clipes):
+    assert clipes("--version").stdout == f"clipes {__version__}\n"
+
+
 def test_help_lists_the_commands(clipes):
     done = clipes("--help")
     assert done.returncode == 0
-    for command in ("run", "prompts", "status", "report", "export", "predict", "gc", "ui", "doctor"):
+    for command in ("run", "prompts", "status", "runs", "report", "export", "predict", "gc", "ui", "doctor"):
         assert command in done.stdout
 
 

@@ -176,7 +176,7 @@ def test_each_invalid_key_is_reported_in_one_line_with_exit_code_2(clipes, scene
     done = clipes(*scene_arguments, "--set", "cam.box_treshold=0.4", "--set", "crf.iter_max=0")
     assert done.returncode == 2
     lines = done.stderr.splitlines()
-    assert lines[0] == "clipes: cam.box_treshold: unknown key"
+    assert lines[0] == "clipes: cam.box_treshold: unknown key; did you mean cam.box_threshold?"
     assert lines[1].startswith("clipes: crf.iter_max: ")
     assert len(lines) == 2
     assert not (clipes.folder / "clipes-store").exists()

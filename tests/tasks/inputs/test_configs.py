@@ -100,7 +100,7 @@ def test_references_resolve_to_the_given_value(load):
 
 def test_an_invalid_given_value_has_its_own_error_line(load):
     assert fault(load, given={"name": "a b", "nam": "c"}).splitlines() == [
-        "nam: unknown key",
+        "nam: unknown key; did you mean name?",
         "name: must consist of letters, digits, '.', '_', '-', {date} and {time}, must start with a letter or digit, "
         "and must not end with '.' (got 'a b')",
     ]

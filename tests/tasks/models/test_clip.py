@@ -1,4 +1,4 @@
-"""Loading CLIP from real files of every layout, made in tmp_path; nothing is downloaded."""
+"""Loading CLIP from real files of every layout, made in tmp_path; nothing is downloaded from other machines."""
 
 import hashlib
 import json
@@ -17,6 +17,7 @@ import safetensors.torch
 import torch
 from open_clip.model import CLIP, build_model_from_openai_state_dict
 from open_clip.transformer import QuickGELU
+from support.web_server import Handler, serve
 
 from clipes.tasks.models.clip import Clip, load_clip, weights_digest
 from clipes.tasks.models.clip_architecture import MODEL_FOLDERS
@@ -354,19 +355,58 @@ def test_unusable_values_of_pretrained_are_errors(function, model, pretrained, m
     assert "\n" not in str(caught.value)
 
 
-def test_a_tag_that_cannot_be_downloaded_is_an_error(tmp_path):
-    program = (
-        "from clipes_core.config.run import ClipConfig; from clipes_core.errors import WeightsError\n"
-        "from clipes.tasks.models.clip import weights_digest\n"
-        "try: weights_digest(ClipConfig())\n"
-        "except WeightsError as exc: print(exc)"
+DIGEST = """
+from clipes_core.config.run import ClipConfig; from clipes_core.errors import WeightsError
+from clipes.tasks.models.clip import weights_digest
+try: print(weights_digest(ClipConfig()))
+except WeightsError as exc: print(exc)
+"""
+REPOSITORY = "timm/vit_base_patch16_clip_224.openai"
+
+
+def digest_of_the_default(home, hub):
+    environment = {**os.environ, "HF_HOME": str(home), "HF_ENDPOINT": hub, "HF_HUB_DISABLE_XET": "1"}
+    return subprocess.run([sys.executable, "-c", DIGEST], env=environment, capture_output=True, text=True, check=True)
+
+
+class Hub(Handler):
+    """Answers like the Hugging Face hub: it has one file."""
+
+    def do_HEAD(self):  # noqa: N802 - the name that http.server calls
+        found = self.path == f"/{REPOSITORY}/resolve/main/open_clip_model.safetensors"
+        self.send_response(200 if found else 404)
+        if not found:
+            self.send_header("X-Error-Code", "EntryNotFound")
+        self.send_header("ETag", '"1234"')
+        self.send_header("X-Repo-Commit", "c" * 40)
+        self.send_header("Content-Length", str(len(b"weights") if found else 0))
+        self.end_headers()
+        if found and self.command == "GET":
+            self.wfile.write(b"weights")
+
+    do_GET = do_HEAD  # noqa: N815 - the name that http.server calls
+
+
+def test_a_tag_is_downloaded_once_and_then_used_without_the_hub(tmp_path):
+    digest = hashlib.sha256(b"weights").hexdigest()[:16]
+    with serve(Hub) as url:
+        assert digest_of_the_default(tmp_path, url).stdout.split() == [digest]
+    assert digest_of_the_default(tmp_path, url).stdout.split() == [digest]
+
+
+def test_a_hub_that_does_not_answer_is_reported_in_one_line_without_repeated_requests(tmp_path):
+    with serve(Hub) as url:
+        pass  # nobody listens at this address any more
+    done = digest_of_the_default(tmp_path, url)
+    assert done.stdout.startswith(
+        f"clip.pretrained openai: the file open_clip_model.safetensors of {REPOSITORY} is not in the cache "
+        f"{tmp_path}/hub, and cannot be downloaded from {url} ("
     )
-    offline = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", program], env=offline, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("clip.pretrained openai: the weights of ViT-B-16-quickgelu could not be downloaded (")
     assert done.stdout.endswith(
-        "; connect to the internet, or download the weights on another machine and set clip.pretrained to their file\n"
+        f"): connect to the internet; or download {url}/{REPOSITORY}/resolve/main/open_clip_model.safetensors on "
+        "another machine, and set clip.pretrained to the path of the file\n"
     )
+    assert "Retrying" not in done.stderr
 
 
 def test_shipped_weights_are_loaded_by_name():

@@ -1,0 +1,32 @@
+import io
+
+from support.run_contents import RUN
+
+from clipes.flows.terminal.runs_table import print_runs
+from clipes.tasks.machine.terminal import TerminalConsole
+from clipes.tasks.storage.run_status import RunStatus
+from clipes_core.errors import BrokenArtifactError
+
+
+def status_of(name, started, metrics=None, **run):
+    return RunStatus({**RUN, "name": name, "started": started, **run}, [], metrics, 0, interrupted=False)
+
+
+def test_the_last_started_run_comes_first_and_damaged_runs_come_last():
+    console = TerminalConsole(io.StringIO())
+    console.width = 120
+    print_runs(
+        console,
+        {
+            "broken": BrokenArtifactError("/store/runs/broken/status.parquet", "is missing"),
+            "first": status_of("first", "2026-01-01T10:00:00+00:00", {"pseudo_mask": {"miou": 0.4781}}),
+            "second": status_of("second", "2026-02-01T10:00:00+00:00", state="failed", photos=77),
+        },
+    )
+    header, second, first, broken = console.file.getvalue().splitlines()
+    assert header.split() == ["run", "state", "until", "photos", "masks", "mIoU", "segmenter", "mIoU", "started"]
+    assert second.split()[:2] == ["second", "failed"]
+    assert "77" in second
+    assert "47.8 %" in first
+    assert first.endswith("2026-01-01T10:00")
+    assert broken.startswith("run broken cannot be read: /store/runs/broken/status.parquet is missing")
