@@ -18,11 +18,12 @@ def print_runs(console: Console, runs: Mapping[str, RunStatus | ClipesError]) ->
         runs: name of each run -> its status, or the error that occurred when its files were read.
     """
     read = {name: status for name, status in runs.items() if isinstance(status, RunStatus)}
-    table = new_table("run", "state", "until", "photos", "masks mIoU", "segmenter mIoU", "started")
+    table = new_table("run", "state", "until", "photos", "masks mIoU", "segmenter mIoU", "started (UTC)")
     for name, status in sorted(read.items(), key=lambda run: run[1].run["started"], reverse=True):
         run = status.run
         scores = (_miou(status, scored.key) for scored in (PSEUDO_MASK, SEGMENTER_MASK))
-        table.add_row(name, status.state, run["until"], str(run["photos"]), *scores, run["started"][:16])
+        started = run["started"][:16].replace("T", " ")
+        table.add_row(name, status.state, run["until"], str(run["photos"]), *scores, started)
     print_table(console, table)
     for name, found in runs.items():
         if isinstance(found, ClipesError):
