@@ -57,32 +57,33 @@ def test_a_sound_cluster_passes_all_checks_and_a_frozen_machine_is_named_in_time
     assert [path for path in (tmp_path / "store").rglob("*") if path.is_file()] == []
 
 
-def test_a_node_without_the_weights_is_named(photos, tmp_path, monkeypatch, seeded_weights, examined):
-    config = photos.config(
-        store=str(tmp_path / "store"), execution={"runner": RAY}, clip={"pretrained": "~/clip.pt", "device": "cpu"}
-    )
+@pytest.fixture
+def weights_at_home(photos, tmp_path, monkeypatch, seeded_weights):
+    """Return a config whose weights are in the home folder of this process, which other nodes of a test lack."""
     home = tmp_path / "home"
     home.mkdir()
     (home / "clip.pt").write_bytes(seeded_weights.read_bytes())
     monkeypatch.setenv("HOME", str(home))
+    clip = {"pretrained": "~/clip.pt", "device": "cpu"}
+    return photos.config(store=str(tmp_path / "store"), execution={"runner": RAY}, clip=clip)
+
+
+def test_a_node_without_the_weights_is_named(weights_at_home, tmp_path):
     with ray_cluster({"node_name": "second", "env_vars": {"HOME": str(tmp_path)}}):
-        found = {what: (works, detail) for what, works, detail in check_runner(config).examine(config)}
+        found = {
+            what: (works, detail) for what, works, detail in check_runner(weights_at_home).examine(weights_at_home)
+        }
     assert found["ray first"][0]
     works, detail = found["ray second"]
     assert not works
     assert "the machine second of the Ray cluster does not suit the run: clip.pretrained ~/clip.pt" in detail
 
 
-def test_a_machine_that_runs_no_networks_needs_no_weights(photos, tmp_path, monkeypatch, seeded_weights):
-    config = photos.config(
-        store=str(tmp_path / "store"), execution={"runner": RAY}, clip={"pretrained": "~/clip.pt", "device": "cpu"}
-    )
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / "clip.pt").write_bytes(seeded_weights.read_bytes())
-    monkeypatch.setenv("HOME", str(home))
+def test_a_machine_that_runs_no_networks_needs_no_weights(weights_at_home, tmp_path):
     with ray_cluster({"node_name": "second", "num_cpus": 0, "env_vars": {"HOME": str(tmp_path)}}):
-        found = {what: (works, detail) for what, works, detail in check_runner(config).examine(config)}
+        found = {
+            what: (works, detail) for what, works, detail in check_runner(weights_at_home).examine(weights_at_home)
+        }
     works, detail = found["ray second"]
     assert works, detail
     assert "packages (it needs no weights) are those of this run" in detail
