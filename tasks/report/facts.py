@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from clipes.tasks.report.artifacts import RunArtifacts
 from clipes.tasks.report.gallery.pictures import Pictures
 from clipes.tasks.report.photo_counts import PhotoCounts, count_photos
 from clipes.tasks.report.segmenter_facts import SegmenterFacts, segmenter_facts
+from clipes.tasks.runs.artifacts import RunArtifacts
 from clipes.tasks.stages.cams import CAMS
 from clipes.tasks.stages.columns.confidence import shard_confidence
 from clipes.tasks.stages.mask_scores import CELL_COLUMNS, MASK_SCORES, photo_mious

@@ -12,8 +12,8 @@ from support.plain_runs import VOCABULARY, ledger_of, plain_run, run_inputs
 from clipes.tasks.inputs.photos import Photo, Reject
 from clipes.tasks.inputs.pngs import grey_png, palette_png
 from clipes.tasks.plan.jobs import ShardRecord
-from clipes.tasks.report.artifacts import RunArtifacts
 from clipes.tasks.report.facts import RunFacts, gather
+from clipes.tasks.runs.artifacts import RunArtifacts
 from clipes.tasks.runs.record.contents import manifest_table, rejects_table, run_json, status_table
 from clipes.tasks.stages.masks import MasksRow
 from clipes.tasks.storage.layout import (

@@ -12,9 +12,9 @@ from support.report_runs import write_run_files
 from support.small_runs import make_run
 
 from clipes.tasks.report import ui_pages
-from clipes.tasks.report.artifacts import RunArtifacts
 from clipes.tasks.report.facts import gather
 from clipes.tasks.report.ui_pages import gallery_page, report_page, score_rows
+from clipes.tasks.runs.artifacts import RunArtifacts
 from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_status import read_run
 
