@@ -17,7 +17,7 @@ from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.row_kinds import PHOTO_ROWS
 from clipes.tasks.plan.row_schema import PhotoRow, check_upstream, column
 from clipes.tasks.plan.run_inputs import RunInputs
-from clipes.tasks.plan.stage import Stage, Workers
+from clipes.tasks.plan.stage import Stage, Summaries, Workers
 from clipes.tasks.stages.cams import CAMS
 from clipes.tasks.stages.columns.cams import stored_cams
 from clipes_core.config.run import RunConfig
@@ -25,7 +25,6 @@ from clipes_core.errors import ErrorKind, PhotoError
 
 if TYPE_CHECKING:
     from clipes.tasks.inputs.batches import Loaded
-    from clipes.tasks.stages.columns.confidence import ConfidenceSummary
     from clipes_core.device import Job
     from clipes_core.pseudo_mask import PseudoMask
 
@@ -98,10 +97,11 @@ class Masks(Stage):
             prepare_crf(config.crf, logger.info, logger.warning)
 
     @override
-    def summary(self) -> "ConfidenceSummary":
+    def summary(self) -> Summaries:
         from clipes.tasks.stages.columns.confidence import ConfidenceSummary
+        from clipes.tasks.stages.columns.mask_facts import MaskFactsSummary
 
-        return ConfidenceSummary()
+        return Summaries(ConfidenceSummary(), MaskFactsSummary())
 
     @override
     def rows(self, job: ShardJob) -> Iterator[MasksRow]:
