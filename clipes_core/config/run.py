@@ -33,11 +33,7 @@ class CheckConfig(Section):
         0.01, ge=0, le=1, description="Smallest share of the pixels that must be foreground if the photo has labels."
     )
     max_crf_change: float = Field(
-        0.8,
-        ge=0,
-        le=1,
-        description="Largest share of the foreground whose class the CRF may change. The foreground is that of the "
-        "mask with or without the CRF. 1: do not check.",
+        0.2, ge=0, le=1, description="Largest share of the pixels whose class the CRF may change. 1: do not check."
     )
     min_agreement: float = Field(
         0.1,

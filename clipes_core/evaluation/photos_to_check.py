@@ -4,8 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-import numpy as np
-
 from clipes_core.config.run import CheckConfig
 
 
@@ -26,8 +24,8 @@ class MaskFacts:
     Attributes:
         foreground: share of the pixels that are not background, in [0, 1]; None if the photo has no labels.
         unseen: class ids of the labels that no pixel has.
-        crf_changed: how much the CRF has changed the mask, in [0, 1]: see `changed_share`. None if it is unknown, or if
-            the mask was made without a CRF.
+        crf_changed: share of the pixels whose class the CRF changed, in [0, 1]; None if it is unknown, or if the mask
+            was made without a CRF.
         agreement: mIoU in [0, 1] between the mask and the prediction of the segmenter; None if there is no prediction.
     """
 
@@ -45,13 +43,13 @@ class Finding:
         reason: the reason.
         value: measured value. It is a number of labels for LABEL_WITHOUT_PIXELS, and otherwise a share in [0, 1].
         text: a sentence that states the reason and the value.
-        excess: how far the value is beyond its limit, in [0, 1]; 1 is as far as possible.
+        weight: contribution of this reason to the severity of the photo, in [0, 2].
     """
 
     reason: Reason
     value: float
     text: str
-    excess: float
+    weight: float
 
 
 def facts_of_mask(class_ids: Sequence[int], class_pixels: Sequence[int], crf_changed: float | None) -> MaskFacts:
@@ -70,21 +68,6 @@ def facts_of_mask(class_ids: Sequence[int], class_pixels: Sequence[int], crf_cha
     )
 
 
-def changed_share(before: np.ndarray, after: np.ndarray) -> float:
-    """Return by how much two masks differ, as a share of the foreground.
-
-    Args:
-        before: (H, W) int ids; 0 is background.
-        after: (H, W) int ids.
-
-    Returns:
-        The number of pixels with different ids, divided by the number of pixels that are foreground in at least one of
-        the masks. 0 if both masks are all background.
-    """
-    changed = int(np.count_nonzero(before != after))
-    return changed / int(np.count_nonzero(before | after)) if changed else 0.0
-
-
 def find_reasons(facts: MaskFacts, names: Sequence[str], limits: CheckConfig) -> tuple[Finding, ...]:
     """Return the reasons why a person should look at a photo; empty if there are none.
 
@@ -97,27 +80,30 @@ def find_reasons(facts: MaskFacts, names: Sequence[str], limits: CheckConfig) ->
 
 
 def severity(findings: Sequence[Finding]) -> float:
-    """Return a number by which photos are sorted: the number of reasons, plus the largest excess in [0, 1]."""
-    return len(findings) + max((finding.excess for finding in findings), default=0.0)
+    """Return a number by which photos are sorted: the sum of the weights of all findings.
+
+    A foreground beyond its limit weighs most. On the demo's scenes, it is the reason with the lowest mIoU.
+    """
+    return sum(finding.weight for finding in findings)
 
 
 def _reasons(facts: MaskFacts, names: Sequence[str], limits: CheckConfig) -> Iterator[Finding]:
     share, most, least = facts.foreground, limits.max_foreground, limits.min_foreground
     if share is not None and share > most:
-        text = f"{share:.1%} of the pixels are foreground, more than {most:.0%}."
-        yield Finding(Reason.LARGE_FOREGROUND, share, text, (share - most) / (1 - most))
+        text = f"{share:.1%} of the pixels are foreground, more than {100 * most:g}%."
+        yield Finding(Reason.LARGE_FOREGROUND, share, text, 1 + (share - most) / (1 - most))
     if share is not None and share < least:
         text = f"Only {share:.2%} of the pixels are foreground, less than {100 * least:g}%."
-        yield Finding(Reason.SMALL_FOREGROUND, share, text, 1 - share / least)
+        yield Finding(Reason.SMALL_FOREGROUND, share, text, 2 - share / least)
     if facts.unseen:
         unseen = ", ".join(names[class_id - 1] for class_id in facts.unseen)
         text = f"No pixel of the mask has the label{'s' * (len(facts.unseen) > 1)} {unseen}."
-        yield Finding(Reason.LABEL_WITHOUT_PIXELS, len(facts.unseen), text, 1.0)
+        yield Finding(Reason.LABEL_WITHOUT_PIXELS, len(facts.unseen), text, 0.5)
     changed, most = facts.crf_changed, limits.max_crf_change
     if changed is not None and changed > most:
-        text = f"The CRF changed the class of {changed:.0%} of the foreground, more than {most:.0%}."
+        text = f"The CRF changed the class of {changed:.1%} of the pixels, more than {100 * most:g}%."
         yield Finding(Reason.CRF_DISAGREES, changed, text, (changed - most) / (1 - most))
     agreement, least = facts.agreement, limits.min_agreement
     if agreement is not None and agreement < least:
-        text = f"The segmenter's mask and the pseudo mask agree with an mIoU of {agreement:.0%}, less than {least:.0%}."
+        text = f"The mask and the segmenter's prediction have an IoU of {agreement:.1%}, less than {100 * least:g}%."
         yield Finding(Reason.SEGMENTER_DISAGREES, agreement, text, 1 - agreement / least)

@@ -58,6 +58,8 @@ class MasksRow(PhotoRow):
         confidence_png: 8-bit grey PNG of round(255 c), where c is the confidence in [0, 1].
         class_pixels: (1 + K,) number of pixels of the background, then of each class in `class_ids`.
         confidence_histogram: (256,) number of pixels per level of `confidence_png`.
+        crf_changed: share of the pixels whose class the CRF changed, in [0, 1]. None if the mask was made without a CRF
+            or by an earlier version of clipes. No stage reads it, so it is no part of the row's digest.
     """
 
     class_ids: tuple[int, ...] = column("list<int16>")
@@ -65,6 +67,7 @@ class MasksRow(PhotoRow):
     confidence_png: bytes = column("binary", b"")
     class_pixels: tuple[int, ...] = column("list<int64>", ())
     confidence_histogram: tuple[int, ...] = column("list<int64>", ())
+    crf_changed: float | None = column("float64", None, in_digest=False)
 
 
 class Masks(Stage):
@@ -193,4 +196,5 @@ def _row(row: Mapping[str, Any], loaded: LoadedPhoto, made: "PseudoMask", palett
         confidence_png=grey_png(confidence),
         class_pixels=tuple(int((mask == class_id).sum()) for class_id in (0, *row["class_ids"])),
         confidence_histogram=tuple(histogram(confidence).tolist()),
+        crf_changed=made.crf_changed,
     )

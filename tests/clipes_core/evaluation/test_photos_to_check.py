@@ -1,11 +1,9 @@
-import numpy as np
 import pytest
 
 from clipes_core.config.run import CheckConfig
 from clipes_core.evaluation.photos_to_check import (
     MaskFacts,
     Reason,
-    changed_share,
     facts_of_mask,
     find_reasons,
     severity,
@@ -47,11 +45,12 @@ def test_a_foreground_beyond_a_limit_is_a_reason(foreground, reasons):
     assert list(found(foreground)) == reasons
 
 
-def test_the_excess_says_how_far_a_value_is_beyond_its_limit():
-    assert found(0.8)[Reason.LARGE_FOREGROUND].excess == pytest.approx(0.5)  # 0.2 of 0.4
-    assert found(0.0025)[Reason.SMALL_FOREGROUND].excess == pytest.approx(0.75)
-    assert found(0.3, crf_changed=0.75)[Reason.CRF_DISAGREES].excess == pytest.approx(0.5)
-    assert found(0.3, agreement=0.05)[Reason.SEGMENTER_DISAGREES].excess == pytest.approx(0.75)
+def test_the_weight_grows_as_a_value_is_further_beyond_its_limit():
+    assert found(0.8)[Reason.LARGE_FOREGROUND].weight == pytest.approx(1.5)  # 1, and 0.2 of 0.4
+    assert found(0.0025)[Reason.SMALL_FOREGROUND].weight == pytest.approx(1.75)
+    assert found(0.3, unseen=(1, 2))[Reason.LABEL_WITHOUT_PIXELS].weight == 0.5
+    assert found(0.3, crf_changed=0.75)[Reason.CRF_DISAGREES].weight == pytest.approx(0.5)
+    assert found(0.3, agreement=0.05)[Reason.SEGMENTER_DISAGREES].weight == pytest.approx(0.75)
 
 
 def test_a_label_without_pixels_is_a_reason_that_names_the_label():
@@ -69,11 +68,11 @@ def test_a_label_without_pixels_is_a_reason_that_names_the_label():
         ({"foreground": 0.002}, "Only 0.20% of the pixels are foreground, less than 1%."),
         (
             {"foreground": 0.3, "crf_changed": 0.714},
-            "The CRF changed the class of 71% of the foreground, more than 50%.",
+            "The CRF changed the class of 71.4% of the pixels, more than 50%.",
         ),
         (
             {"foreground": 0.3, "agreement": 0.05},
-            "The segmenter's mask and the pseudo mask agree with an mIoU of 5%, less than 20%.",
+            "The mask and the segmenter's prediction have an IoU of 5.0%, less than 20%.",
         ),
     ],
 )
@@ -87,26 +86,7 @@ def test_limits_at_their_ends_turn_checks_off():
     assert find_reasons(MaskFacts(0.0, crf_changed=1.0, agreement=0.0), NAMES, limits) == ()
 
 
-def test_more_reasons_are_more_severe_and_then_a_larger_excess():
-    facts = [
-        MaskFacts(0.7),
-        MaskFacts(0.9),
-        MaskFacts(0.0, unseen=(1,)),
-        MaskFacts(0.3),
-    ]
+def test_the_severity_adds_up_the_weights():
+    facts = [MaskFacts(0.7), MaskFacts(0.9), MaskFacts(0.0, unseen=(1,)), MaskFacts(0.3)]
     levels = [severity(find_reasons(each, NAMES, LIMITS)) for each in facts]
-    assert levels == [pytest.approx(1.25), pytest.approx(1.75), 3.0, 0.0]
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "share"),
-    [
-        ([[0, 1], [1, 0]], [[0, 1], [1, 0]], 0.0),
-        ([[0, 1], [1, 0]], [[0, 1], [0, 0]], 0.5),
-        ([[0, 1], [1, 0]], [[2, 1], [2, 0]], 2 / 3),
-        ([[0, 0], [0, 0]], [[1, 1], [1, 1]], 1.0),
-        ([[0, 0], [0, 0]], [[0, 0], [0, 0]], 0.0),
-    ],
-)
-def test_the_change_is_a_share_of_the_pixels_that_either_mask_has(before, after, share):
-    assert changed_share(np.array(before), np.array(after)) == pytest.approx(share)
+    assert levels == [pytest.approx(1.25), pytest.approx(1.75), 2.5, 0]

@@ -22,7 +22,7 @@ def row(image_id, *class_pixels):
 def masks(folder):
     """Write masks of 1,000 px in two shards; one photo has no mask."""
     failed = MasksRow.failed("e", PhotoError(ErrorKind.MISSING, "gone"), class_ids=(1,))
-    shards = [[row("a", 100, 900), row("b", 500, 500)], [row("c", 1000, 0), row("d", 300, 700, 0), failed]]
+    shards = [[row("a", 200, 800), row("b", 500, 500)], [row("c", 1000, 0), row("d", 300, 700, 0), failed]]
     return [write_artifact(str(folder), MASKS, rows, shard) for shard, rows in enumerate(shards)]
 
 
