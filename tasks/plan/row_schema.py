@@ -22,7 +22,12 @@ def column(arrow_type: str, default: Any = MISSING, *, in_digest: bool = True) -
         default: value in rows that do not set the field. A field without a default must be set in every row.
         in_digest: whether the digest of a row covers the field. If no stage reads a new column, and its default is
             None, the column can be added without it: the results of all stages then stay cached.
+
+    Raises:
+        TypeError: `in_digest` is False and the default is not None.
     """
+    if not in_digest and default is not None:
+        raise TypeError("a column outside the digest needs the default None, for the rows of earlier versions")
     return field(default=default, metadata={"arrow_type": arrow_type, IN_DIGEST: in_digest})
 
 
