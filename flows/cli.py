@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from clipes import __version__
+from clipes.flows.commands.command import Command
 from clipes.flows.commands.maintenance.doctor import doctor
 from clipes.flows.commands.maintenance.gc import gc
 from clipes.flows.commands.results.export import export
@@ -31,16 +32,16 @@ for _name, _value in {
 }.items():
     os.environ.setdefault(_name, _value)
 
-COMMANDS = (run, estimate, prompts, status, runs, report, export, predict, gc, ui, doctor)
+COMMANDS = {  # title in the help -> the commands below it
+    "Make masks": (run, estimate, prompts),
+    "See and use the results": (status, runs, report, export, predict, ui),
+    "Look after the machine and the store": (doctor, gc),
+}
 
-app = typer.Typer(
-    cls=Commands,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-for command in COMMANDS:
-    app.command()(command)
+app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
+for title, commands in COMMANDS.items():
+    for command in commands:
+        app.command(cls=Command, rich_help_panel=title)(command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -65,4 +66,4 @@ def main() -> None:
     show_log()
     with exit_codes():
         handle_signals()
-        app()
+        app(prog_name="clipes")

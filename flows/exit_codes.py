@@ -72,8 +72,14 @@ def _translate_usage_errors() -> Iterator[None]:
         message, context = exc.format_message(), getattr(exc, "ctx", None)
         if not message:  # the call has no arguments, and typer has printed the help
             raise
-        help_call = f"\n{context.command_path} --help lists what the command expects" if context else ""
-        raise UsageError(f"{message}{help_call}") from exc
+        raise UsageError(f"{message}{_where_to_read_more(context)}") from exc
+
+
+def _where_to_read_more(context: Any) -> str:
+    if context is None:
+        return ""
+    expected = "the commands" if isinstance(context.command, TyperGroup) else "what the command expects"
+    return f"\n{context.command_path} --help lists {expected}"
 
 
 @contextmanager

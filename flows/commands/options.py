@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from clipes.flows.commands.completion import complete_runs
 from clipes.tasks.inputs.locations import checked_location
 
 DEFAULT_STORE = "./clipes-store"
@@ -28,7 +29,7 @@ Set = Annotated[
         "starts with a quote or a bracket. The word null means no value.",
     ),
 ]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a run.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", autocompletion=complete_runs, help="Name of a run.")]
 Store = Annotated[
     str,
     typer.Option(

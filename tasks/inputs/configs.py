@@ -13,6 +13,7 @@ from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 from yaml import YAMLError
 
 from clipes.tasks.inputs.config_text.interpolations import interpolation_error, resolve_interpolations
+from clipes.tasks.inputs.config_text.missing_file import explain_missing
 from clipes.tasks.inputs.config_text.overrides import parse_override
 from clipes.tasks.inputs.config_text.yaml_text import check_yaml
 from clipes.tasks.inputs.datasets.entries import dataset_root
@@ -111,7 +112,7 @@ def _from_file(path: str) -> dict[Any, Any]:
         check_yaml(text)
         values = OmegaConf.to_container(OmegaConf.load(StringIO(text)))
     except FileNotFoundError as exc:
-        raise ConfigError(f"{path}: there is no such config file") from exc
+        raise ConfigError(explain_missing(path)) from exc
     except DatasetError as exc:
         raise ConfigError(str(exc)) from exc
     except GrammarParseError as exc:

@@ -1,16 +1,27 @@
 """Read the progress of a run from its files, and find out whether the run is still running."""
 
 import re
+import shlex
 import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from clipes.tasks.machine.background import map_in_threads
 from clipes.tasks.machine.processes import is_alive
 from clipes.tasks.storage.claims import claim_holder
-from clipes.tasks.storage.layout import MANIFEST_FILE, METRICS_FILE, REJECTS_FILE, RUN_JSON, STATUS_FILE, claims_uri
+from clipes.tasks.storage.layout import (
+    MANIFEST_FILE,
+    METRICS_FILE,
+    REJECTS_FILE,
+    RUN_JSON,
+    STATUS_FILE,
+    claims_uri,
+    runs_uri,
+)
+from clipes.tasks.storage.listing import list_names
 from clipes.tasks.storage.parquet.errors import MISSING
 from clipes.tasks.storage.run_files import RunFiles, list_runs, run_identity
 from clipes.tasks.storage.run_schemas import SEALED_FILES
@@ -18,6 +29,7 @@ from clipes_core.config.run import RUN_NAME
 from clipes_core.errors import BrokenArtifactError, ClipesError, RunBusyError, UsageError
 
 OF_COMPLETED = (MANIFEST_FILE, STATUS_FILE, REJECTS_FILE, METRICS_FILE)  # files that every completed run has
+MAX_SIMILAR, MAX_LISTED = 3, 10  # names in the message about a run that does not exist
 SILENT_SECONDS = 60.0  # a run on another host counts as stopped if its status file is older than this
 
 
@@ -63,11 +75,7 @@ def read_run(store_uri: str, name: str) -> RunStatus:
         StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
-    files = RunFiles(store_uri, name)
-    run = files.read_run() if re.fullmatch(RUN_NAME, name) else None  # a name such as ../x names no run
-    if run is None:
-        known = ", ".join(list_runs(store_uri)) or "none"
-        raise UsageError(f"no run {name} in {store_uri}; existing runs: {known}. To search another store, use --store")
+    files, run = RunFiles(store_uri, name), find_run(store_uri, name)
     try:
         return _read_files(files, run)
     except BrokenArtifactError:
@@ -75,6 +83,29 @@ def read_run(store_uri: str, name: str) -> RunStatus:
             return read_run(store_uri, name)  # a run has started or ended while the files were read
         check_not_starting(files, run)
         raise
+
+
+def find_run(store_uri: str, name: str) -> dict[str, Any]:
+    """Read only the run.json of a run. The errors are those of `read_run`."""
+    run = RunFiles(store_uri, name).read_run() if re.fullmatch(RUN_NAME, name) else None  # ../x names no run
+    if run is None:
+        raise UsageError(_why_unknown(store_uri, name))
+    return run
+
+
+def _why_unknown(store_uri: str, name: str) -> str:
+    """Return a message about a run that does not exist, with the names that may be meant."""
+    if path := re.fullmatch(r"(?:(.*)/)?runs/([^/]+)/*", name):
+        store, run = path[1] or ".", path[2]
+        return f"NAME is the name of a run, not a path: write {shlex.join([run, '--store', store])} instead of {name}"
+    names = list_names(runs_uri(store_uri))
+    if names is None and list_names(store_uri) is None:
+        return f"no run {name} in {store_uri}, which does not exist: name the store of the run with --store"
+    similar = get_close_matches(name, names or (), n=MAX_SIMILAR)
+    meant = f"; did you mean {' or '.join(similar)}?" if similar else ";"
+    listed = ", ".join((names or [])[:MAX_LISTED]) or "none"
+    more = f" and {len(names) - MAX_LISTED} others" if names and len(names) > MAX_LISTED else ""
+    return f"no run {name} in {store_uri}{meant} existing runs: {listed}{more}. To search another store, use --store"
 
 
 def read_runs(store_uri: str) -> dict[str, RunStatus | ClipesError]:

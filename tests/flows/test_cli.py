@@ -87,7 +87,7 @@ def test_gc_lists_unused_artifacts_and_deletes_them_only_with_yes(clipes):
 def test_the_error_about_an_unknown_run_lists_the_existing_runs(finished):
     done = finished("status", "voc13")
     assert done.returncode == 2
-    assert "no run voc13 in ./clipes-store; existing runs: voc12" in done.stderr
+    assert "no run voc13 in ./clipes-store; did you mean voc12? existing runs: voc12" in done.stderr
 
 
 def test_doctor_fails_and_names_the_missing_weights(clipes):
@@ -174,10 +174,17 @@ def test_a_run_that_reuses_everything_loads_no_network(finished, scene_arguments
     assert done.stdout.splitlines()[-1] == "set() []"
 
 
-def test_status_does_not_import_torch(tmp_path):
-    command = [sys.executable, "-c", PRINT_WHETHER_TORCH_IS_LOADED, "status", "none"]
+@pytest.mark.parametrize(
+    "arguments",
+    [("status", "none"), ("report", "none"), ("export", "none", "--to", "x"), ("predict", "none", ".", "--to", "x")],
+)
+def test_an_unknown_run_is_reported_before_anything_large_is_imported(tmp_path, arguments):
+    program = PRINT_WHETHER_TORCH_IS_LOADED.replace('"torch" in sys.modules', "HEAVY & {*sys.modules}")
+    program = f"HEAVY = {{'torch', 'open_clip', 'mmseg', 'prefect', 'pandas'}}\n{program}"
+    command = [sys.executable, "-c", program, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert (done.returncode, done.stdout.split()) == (2, ["False"]), done.stderr
+    assert (done.returncode, done.stdout) == (2, "set()\n"), done.stderr
+    assert done.stderr.startswith("clipes: no run none in ./clipes-store, which does not exist")
 
 
 def test_the_runs_of_a_store_are_listed(finished, clipes, tmp_path):
@@ -195,11 +202,16 @@ def test_the_version_is_printed(clipes):
     assert clipes("--version").stdout == f"clipes {__version__}\n"
 
 
-def test_help_lists_the_commands(clipes):
+def test_the_usage_names_the_program(clipes):
     done = clipes("--help")
     assert done.returncode == 0
-    for command in ("run", "prompts", "status", "runs", "report", "export", "predict", "gc", "ui", "doctor"):
-        assert command in done.stdout
+    assert done.stdout.splitlines()[1].strip() == "Usage: clipes [OPTIONS] COMMAND [ARGS]..."
+
+
+def test_an_unknown_command_is_reported_with_similar_ones(clipes):
+    done = clipes("statsu")
+    message = "clipes: No such command 'statsu'. Did you mean 'status'?\nclipes: clipes --help lists the commands\n"
+    assert (done.returncode, done.stderr) == (2, message)
 
 
 def test_a_run_without_prefect_api_url_starts_and_stops_its_own_server(clipes_process, scene_arguments, tmp_path):

@@ -70,5 +70,5 @@ def test_the_report_of_an_unknown_run_exits_with_2_and_one_line(clipes, name):
     done = clipes("report", name)
     assert done.returncode == 2
     assert done.stderr == (
-        f"clipes: no run {name} in ./clipes-store; existing runs: none. To search another store, use --store\n"
+        f"clipes: no run {name} in ./clipes-store, which does not exist: name the store of the run with --store\n"
     )

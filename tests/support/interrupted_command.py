@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from clipes.flows import cli
+from clipes.flows.commands.options import Fresh
 from clipes.tasks.machine import interruption
 
 STDIN = 0
@@ -42,7 +43,7 @@ def closed() -> Iterator[None]:
 
 
 @cli.app.command()
-def hold(fresh: cli.Fresh = False) -> None:
+def hold(fresh: Fresh = False) -> None:
     with closed():
         work()
 

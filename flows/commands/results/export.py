@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from clipes.flows.commands.completion import complete_formats
 from clipes.flows.commands.options import DEFAULT_STORE, Name, Store, To
 from clipes.flows.terminal.consoles import out
 from clipes.tasks.commands.export.formats import DEFAULT_FORMAT, FORMATS, SEGMENTER_FORMAT, export_run
@@ -17,7 +18,12 @@ def export(
     to: To,
     format_name: Annotated[
         str | None,
-        typer.Option("--format", metavar="NAME", help=f"Export format. {FORMATS_HELP}. Default: {DEFAULT_FORMAT}."),
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            autocompletion=complete_formats,
+            help=f"Export format. {FORMATS_HELP}. Default: {DEFAULT_FORMAT}.",
+        ),
     ] = None,
     ignore_below: Annotated[
         float,

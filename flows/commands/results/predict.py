@@ -27,6 +27,9 @@ def predict(
     device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda, cuda:N or mps.")] = "auto",
 ) -> None:
     """Predict masks for any photos with the segmenter of a run, and write the masks as palette PNGs."""
+    from clipes.tasks.storage.run_status import find_run
+
+    find_run(store, name)  # so that an unknown run is reported before torch is imported
     from clipes.tasks.commands.predictions import PredictionRequest, predict
 
     written, failed = 0, 0

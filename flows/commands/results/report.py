@@ -7,6 +7,9 @@ from clipes.tasks.machine.prefect_server import load_prefect
 
 def report(name: Name, store: Store = DEFAULT_STORE) -> None:
     """Rewrite a run's report.html and print its path."""
+    from clipes.tasks.storage.run_status import find_run
+
+    find_run(store, name)  # so that an unknown run is reported before Prefect is imported
     load_prefect()
     from clipes.tasks.report.report_file import write_report
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from clipes.flows.commands.completion import complete_stages
 from clipes.flows.commands.options import Config, Fresh, RetryErrors, Set, StoreOrConfigs, Verify
 from clipes.flows.exit_codes import explain_resume
 from clipes.flows.terminal.consoles import out
@@ -16,7 +17,12 @@ def run(
     name: Annotated[str | None, typer.Option(help="Name of the run; default: the name in CONFIG.")] = None,
     store: StoreOrConfigs = None,
     until: Annotated[
-        str | None, typer.Option(metavar="STAGE", help="Last stage to run; without this option, all stages run.")
+        str | None,
+        typer.Option(
+            metavar="STAGE",
+            autocompletion=complete_stages,
+            help="Last stage to run; without this option, all stages run. The stages are: {stages}.",
+        ),
     ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Show what the run would reuse and compute, and exit.")] = False,
     fresh: Fresh = False,

@@ -16,7 +16,7 @@ from clipes.tasks.runs.record.start import claimed_run_name, start_run
 from clipes.tasks.storage.layout import claims_uri
 from clipes.tasks.storage.run_files import RunFiles, read_seals, run_identity
 from clipes.tasks.storage.run_schemas import TABLE_SCHEMAS
-from clipes.tasks.storage.run_status import SILENT_SECONDS, read_run
+from clipes.tasks.storage.run_status import SILENT_SECONDS, find_run, read_run
 from clipes_core.errors import ArtifactError, BrokenArtifactError, RunBusyError, UsageError
 
 
@@ -154,11 +154,29 @@ def test_a_run_that_ended_is_not_interrupted(prepared, process):
 
 def test_an_unknown_run_is_an_error_that_lists_the_existing_ones(prepared):
     store = prepared().config.store
-    with pytest.raises(UsageError, match=rf"^no run tiny in {store}; existing runs: none\. To search another store"):
+    with pytest.raises(UsageError, match=rf"^no run tiny in {store}, which does not exist: name the store of the run"):
         read_run(store, "tiny")
     start_run(prepared(), 1)
-    with pytest.raises(UsageError, match=r"existing runs: tiny\."):
+    with pytest.raises(UsageError, match=rf"^no run huge in {store}; existing runs: tiny\. To search another store"):
         read_run(store, "huge")
+
+
+def test_an_unknown_run_is_an_error_that_suggests_similar_names(tmp_path):
+    for name in ("birds", "birds-2", *map(str, range(12))):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    with pytest.raises(UsageError) as error:
+        find_run(str(tmp_path), "bird")
+    listed = "0, 1, 10, 11, 2, 3, 4, 5, 6, 7 and 4 others"
+    assert f"no run bird in {tmp_path}; did you mean birds or birds-2? existing runs: {listed}." in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "instead"),
+    [("store/runs/a", "a --store store"), ("/b c/runs/a/", "a --store '/b c'"), ("runs/a", "a --store .")],
+)
+def test_the_path_of_a_run_is_an_error_that_states_its_name_and_store(path, instead):
+    with pytest.raises(UsageError, match=rf"^NAME is the name of a run, not a path: write {instead} instead of {path}"):
+        find_run("./clipes-store", path)
 
 
 @pytest.mark.parametrize("file", ["manifest.parquet", "status.parquet", "rejects.parquet", "metrics.json"])

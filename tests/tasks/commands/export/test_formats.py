@@ -60,7 +60,10 @@ def test_the_help_lists_the_formats():
             ["--format", "voc", "--segmenter"],
             "--segmenter means --format voc-server, not voc: leave out one of the two",
         ),
-        (["--segmenter"], "no run nobody in ./clipes-store; existing runs: none. To search another store, use --store"),
+        (
+            ["--segmenter"],
+            "no run nobody in ./clipes-store, which does not exist: name the store of the run with --store",
+        ),
     ],
 )
 def test_usage_errors_exit_with_2_before_torch_is_loaded(tmp_path, arguments, message):

@@ -83,7 +83,7 @@ def test_the_files_of_a_run_locate_its_masks(run_with_masks, files):
 
 def test_a_missing_run_and_a_run_without_masks_are_refused(prepared):
     run = prepared()
-    with pytest.raises(UsageError, match=r"no run tiny in .+; existing runs: none"):
+    with pytest.raises(UsageError, match=r"no run tiny in .+, which does not exist"):
         TrainingSet.of_run(run.store.uri, "tiny")
     with record_run(run):
         pass
