@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 from typing_extensions import override
 
+from clipes.flows.terminal.consoles import err
 from clipes.tasks.machine.interruption import (
     INTERRUPTED,
     end_without_exit_handlers,
@@ -18,14 +19,11 @@ from clipes.tasks.machine.interruption import (
     interruption_first,
 )
 from clipes.tasks.machine.prefect_server import translate_prefect_errors
-from clipes.tasks.machine.terminal import TerminalConsole
 from clipes.tasks.storage.filesystem import FILE_TOO_LARGE
 from clipes_core.config.uri import without_secrets
 from clipes_core.errors import ClipesError, ServerLostError, StageError, UsageError
 
 FAILED, BAD_USAGE = 1, 2
-
-err = TerminalConsole(stderr=True, soft_wrap=True)
 
 
 @contextmanager

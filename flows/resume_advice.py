@@ -13,7 +13,7 @@ from clipes_core.errors import StageError
 def explain_retry() -> Iterator[None]:
     """If a deployment started the run, add advice on a retry to the message of any StageError that the block raises.
 
-    For runs from the command line, `clipes.flows.cli` adds its own advice.
+    For runs from the command line, `clipes.flows.exit_codes` adds its own advice.
 
     Raises:
         StageError: the error of the block, with the advice if a deployment started the run.
