@@ -1,12 +1,14 @@
 """Read configs from YAML files and the command line, check them, and resolve their paths."""
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from functools import reduce
+from functools import partial, reduce
 from io import StringIO
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import GrammarParseError, OmegaConfBaseException
@@ -19,12 +21,37 @@ from clipes.tasks.inputs.config_text.yaml_text import check_yaml
 from clipes.tasks.inputs.datasets.entries import dataset_root
 from clipes.tasks.inputs.datasets.formats import find_format
 from clipes.tasks.inputs.locations import checked_location
-from clipes.tasks.storage.user_files import join, read_text
+from clipes.tasks.storage.user_files import absolute, exists, is_absolute, join, parent, read_text
 from clipes_core.config.dataset import DatasetConfig
 from clipes_core.config.run import RunConfig, parse_config
+from clipes_core.config.uri import is_uri
 from clipes_core.errors import ConfigError, DatasetError
 
 LIST_SUFFIXES = (".txt", ".csv", ".parquet", ".json")
+VOCABULARY_SUFFIXES = (".yaml", ".yml")
+WEIGHTS_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
+
+
+@dataclass(frozen=True)
+class PathSetting:
+    """A setting whose value is a path or URI, or may be one.
+
+    Attributes:
+        key: dotted key, such as dataset.root.
+        value: value of the setting; a tuple has several paths.
+        is_path: false if the value is a name, such as the name of a split; None if it is a path only if this file
+            exists, such as the value of clip.pretrained.
+        must_exist: true if a run with this config reads the file or folder.
+    """
+
+    key: str
+    value: str | tuple[str, ...]
+    is_path: bool | None = True
+    must_exist: bool = True
+
+    def changed(self, change: Callable[[str], str]) -> str | tuple[str, ...]:
+        """Return the value after a change of each of its paths."""
+        return change(self.value) if isinstance(self.value, str) else tuple(map(change, self.value))
 
 
 def load_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, str] | None = None) -> RunConfig:
@@ -32,22 +59,65 @@ def load_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, st
     return resolve_config(read_config(path, overrides, given))
 
 
-def read_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, str] | None = None) -> RunConfig:
+def read_config(
+    path: str, overrides: Sequence[str] = (), given: Mapping[str, str] | None = None, runs_here: bool = True
+) -> RunConfig:
     """Read a config from a YAML file, apply `overrides` and then `given` to it, and check the result.
+
+    A relative path stays as it is if it exists in the working directory. Otherwise, if it exists in the folder of the
+    YAML file, it becomes absolute.
 
     Args:
         path: path or fsspec URI of the YAML file.
         overrides: strings `key=value`, as `parse_override` reads them. If a key occurs twice, the last value wins.
         given: values of top-level keys, such as `name` and `store`. These values are plain text, not YAML.
+        runs_here: false if the run may start on another machine, so that a path that exists nowhere is no error.
 
     Raises:
         ConfigError: the file is missing, cannot be read or is not YAML; an override cannot be parsed; an interpolation
             is not permitted or cannot be resolved; or a key or value is invalid. The message has one line per invalid
-            key or value.
+            key or value. Or a relative path exists neither in the working directory nor in the folder of the YAML file.
+        TransientError: the YAML file is not on the local disk, and the network or the server fails.
     """
     layers = (*map(parse_override, overrides), dict(given or {}))
     values = resolve_interpolations(reduce(_merged, layers, _from_file(path)))
-    return _checked({str(key): value for key, value in values.items()})
+    config = _checked({str(key): value for key, value in values.items()})
+    return _next_to(config, parent(absolute(path)), runs_here)
+
+
+def _next_to(config: RunConfig, folder: str, runs_here: bool) -> RunConfig:
+    """Return a config in which each relative path that exists only in a folder is the absolute path of this place.
+
+    Raises:
+        ConfigError: a path that must exist exists neither in the working directory nor in the folder. If both are the
+            same folder, this is no error, because the reader of the path describes it better.
+    """
+    faults: list[str] = []
+    here = Path.cwd()
+    if not is_uri(folder) and here == Path(folder):
+        return config
+
+    def find(setting: PathSetting, text: str) -> str:
+        path = checked_location(text, setting.key)
+        if is_absolute(path) or exists(str(here / path)):
+            return text
+        if exists(other := _inside(folder, path)):
+            return other
+        is_path = setting.is_path or _is_path(path, WEIGHTS_SUFFIXES)
+        if is_path and setting.must_exist and runs_here:
+            faults.append(
+                f"{setting.key}: {text} exists neither in the working directory, {here}, nor next to the config, in "
+                f"{folder}; correct the path"
+            )
+        return text
+
+    settings = [setting for setting in path_settings(config) if setting.is_path is not False]
+    found = {setting.key: setting.changed(partial(find, setting)) for setting in settings}
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return _updated(
+        config, {setting.key: found[setting.key] for setting in settings if found[setting.key] != setting.value}
+    )
 
 
 def config_of_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> RunConfig:
@@ -64,6 +134,12 @@ def config_of_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> 
     weights = _file_or_name(config.clip.pretrained, "clip.pretrained")
     clip = config.clip.model_copy(update={"pretrained": weights})
     return config.model_copy(update={"store": _absolute(config.store, "store"), "clip": clip})
+
+
+def _inside(folder: str, path: str) -> str:
+    """Return the normalised path or URI of a file below a folder, or next to it if the path has `..`."""
+    protocol, mark, rest = folder.rpartition("://")
+    return f"{protocol}{mark}{posixpath.normpath(join(rest, path))}"
 
 
 def _merged(values: Any, others: Any) -> Any:
@@ -141,36 +217,58 @@ def resolve_config(config: RunConfig) -> RunConfig:
             URI is mistyped.
     """
     check_dataset(config.dataset)
-    dataset, evaluation, now = config.dataset, config.evaluation, datetime.now()
-    store, folder = _absolute(config.store, "store"), find_format(dataset.format).folder_in_store
-    recipe, init, weights = config.train.mmseg_config, config.train.init, config.clip.pretrained
-    paths: dict[str, Any] = {
-        "root": _absolute(dataset.root, "dataset.root") or (join(store, folder) if folder else None),
-        "truth": _absolute(dataset.truth, "dataset.truth"),
-        "reach": dataset.reach and tuple(_absolute(place, "dataset.reach") for place in dataset.reach),
-        "split": _name_or_path(dataset.split, "dataset.split", _is_list(dataset, dataset.split)),
-        "classes": _classes(dataset.classes),
-    }
-    other_paths: dict[str, Any] = {
-        "root": _absolute(evaluation.root, "evaluation.root"),
-        "truth": _absolute(evaluation.truth, "evaluation.truth"),
-        "split": evaluation.split
-        and _name_or_path(evaluation.split, "evaluation.split", _is_list(dataset, evaluation.split)),
-    }
-    training = {
-        "mmseg_config": _name_or_path(recipe, "train.mmseg_config", recipe.endswith(".py")),
-        "init": init and _file_or_name(init, "train.init"),
-    }
+    now, store = datetime.now(), _absolute(config.store, "store")
+    folder = find_format(config.dataset.format).folder_in_store
+    values = {setting.key: setting.changed(partial(_resolved, setting)) for setting in path_settings(config)}
+    if config.dataset.root is None and folder:
+        values["dataset.root"] = join(store, folder)
+    name = config.name.replace("{date}", f"{now:%Y-%m-%d}").replace("{time}", f"{now:%H%M%S}")
+    return _updated(config.model_copy(update={"name": name, "store": store}), values)
+
+
+def path_settings(config: RunConfig) -> list[PathSetting]:
+    """Return the settings of a config that are paths or may be paths, without the store and those that are null."""
+    dataset, evaluation, train = config.dataset, config.evaluation, config.train
+    reads_root = find_format(dataset.format).folder_in_store is None
+    own_classes = isinstance(dataset.classes, str) and _is_path(dataset.classes, VOCABULARY_SUFFIXES)
+    classes = dataset.classes if isinstance(dataset.classes, str) else None
+    found: list[tuple[str, str | tuple[str, ...] | None, bool | None, bool]] = [
+        ("dataset.root", dataset.root, True, reads_root),
+        ("dataset.truth", dataset.truth, True, True),
+        ("dataset.reach", dataset.reach, True, False),
+        ("dataset.split", dataset.split, _is_list(dataset, dataset.split), True),
+        ("dataset.classes", classes, own_classes, True),
+        ("evaluation.root", evaluation.root, True, train.enabled and reads_root),
+        ("evaluation.truth", evaluation.truth, True, train.enabled),
+        ("evaluation.split", evaluation.split, _is_list(dataset, evaluation.split or ""), train.enabled),
+        ("train.mmseg_config", train.mmseg_config, train.mmseg_config.endswith(".py"), train.enabled),
+        ("train.init", train.init, None, train.enabled),
+        ("clip.pretrained", config.clip.pretrained, None, True),
+    ]
+    return [PathSetting(key, value, is_path, needed) for key, value, is_path, needed in found if value is not None]
+
+
+def _updated(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
+    """Return a config with other values.
+
+    Args:
+        config: the config; left unchanged.
+        values: dotted key of two parts -> value.
+    """
+    sections: dict[str, dict[str, Any]] = defaultdict(dict)
+    for key, value in values.items():
+        section, _, name = key.partition(".")
+        sections[section][name] = value
     return config.model_copy(
-        update={
-            "name": config.name.replace("{date}", f"{now:%Y-%m-%d}").replace("{time}", f"{now:%H%M%S}"),
-            "store": store,
-            "dataset": dataset.model_copy(update=paths),
-            "clip": config.clip.model_copy(update={"pretrained": _file_or_name(weights, "clip.pretrained")}),
-            "train": config.train.model_copy(update=training),
-            "evaluation": evaluation.model_copy(update=other_paths),
-        }
+        update={name: getattr(config, name).model_copy(update=own) for name, own in sections.items()}
     )
+
+
+def _resolved(setting: PathSetting, text: str) -> str:
+    """Return a path as an absolute path, and a name or URI unchanged."""
+    checked = checked_location(text, setting.key)
+    is_path = Path(checked).is_file() if setting.is_path is None else setting.is_path
+    return _absolute(checked, setting.key) if is_path else checked
 
 
 def _is_list(dataset: DatasetConfig, split: str) -> bool:
@@ -178,30 +276,14 @@ def _is_list(dataset: DatasetConfig, split: str) -> bool:
     return find_format(dataset.format).split_is_a_path or _is_path(split, LIST_SUFFIXES)
 
 
-def _classes(classes: str | tuple[str, ...]) -> str | tuple[str, ...]:
-    """Return `classes`. If it is the path of a vocabulary, make the path absolute."""
-    if not isinstance(classes, str):
-        return classes
-    return _name_or_path(classes, "dataset.classes", _is_path(classes, (".yaml", ".yml")))
-
-
-def _name_or_path(text: str, key: str, is_path: bool) -> str:
-    return _absolute(text, key) if is_path else checked_location(text, key)
-
-
 def _file_or_name(weights: str, key: str) -> str:
-    checked = checked_location(weights, key)
-    return _absolute(checked, key) if Path(checked).is_file() else checked
+    return _resolved(PathSetting(key, weights, is_path=None), weights)
 
 
 def _is_path(text: str, suffixes: tuple[str, ...]) -> bool:
     return "/" in text or posixpath.splitext(text)[1].lower() in suffixes
 
 
-@overload
-def _absolute(uri: str, key: str) -> str: ...
-@overload
-def _absolute(uri: None, key: str) -> None: ...
-def _absolute(uri: str | None, key: str) -> str | None:
-    checked = None if uri is None else checked_location(uri, key)
-    return checked if checked is None or "://" in checked else str(Path(checked).absolute())
+def _absolute(uri: str, key: str) -> str:
+    checked = checked_location(uri, key)
+    return checked if is_uri(checked) else str(Path(checked).absolute())

@@ -152,8 +152,9 @@ def _weights_file(config: ClipConfig) -> Path:
     path = Path(config.pretrained).expanduser()
     if path.is_file():
         return path
+    place = f"the file {path.absolute()}" if path.suffix and not path.is_absolute() else "a file"
     raise WeightsError(
-        f"clip.pretrained {config.pretrained}: expected a file or a tag of {config.model}, found neither; "
+        f"clip.pretrained {config.pretrained}: expected {place} or a tag of {config.model}, found neither; "
         + _tag_hint(config.model, config.pretrained)
     )
 

@@ -30,7 +30,7 @@ from prefect.utilities.templating import apply_values
 
 from clipes.flows.deployments import described_run
 from clipes.flows.flow_runs import PID
-from clipes.tasks.inputs.configs import load_config, resolve_config
+from clipes.tasks.inputs.configs import read_config, resolve_config
 
 ROOT = Path(__file__).parents[2]
 PREFECT = Path(sys.executable).with_name("prefect")
@@ -64,7 +64,8 @@ def test_a_deployment_runs_its_config_file(name, monkeypatch):
 
     validate(parameters, parameter_schema(flow).model_dump_for_openapi(), raise_on_error=True)
     config = flow.validate_parameters(parameters)["config"]
-    assert resolve_config(config) == load_config(inputs["path"], inputs.get("overrides", ()))
+    stated = read_config(inputs["path"], inputs.get("overrides", ()), runs_here=False)
+    assert resolve_config(config) == resolve_config(stated)
     folder = FOLDER_IN_IMAGE if name == "voc12-kubernetes" else str(ROOT)
     assert pull == {"prefect.deployments.steps.set_working_directory": {"directory": folder}}
 

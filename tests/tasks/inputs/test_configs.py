@@ -1,10 +1,11 @@
+import os
 import re
 from datetime import datetime
 
 import fsspec
 import pytest
 
-from clipes.tasks.inputs.configs import load_config, resolve_config
+from clipes.tasks.inputs.configs import load_config, read_config, resolve_config
 from clipes_core.config.run import parse_config
 from clipes_core.errors import ConfigError
 
@@ -186,10 +187,98 @@ def test_a_voc_split_without_a_path_is_a_name(load, here, split, expected):
     assert config.dataset.split == expected.format(here=here)
 
 
-def test_paths_do_not_depend_on_the_folder_of_the_config(here):
+@pytest.fixture
+def load_below(here):
+    """Return a function that writes a YAML text to a file in another folder and loads it."""
+
+    def load_below(*overrides, text=YAML):
+        (here / "configs").mkdir(exist_ok=True)
+        (here / "configs" / "run.yaml").write_text(text)
+        return load_config("configs/run.yaml", overrides)
+
+    return load_below
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("dataset.root", "voc"),
+        ("dataset.truth", "./masks"),
+        ("dataset.split", "photos.txt"),
+        ("dataset.classes", "own.yaml"),
+        ("evaluation.root", "../other"),
+        ("evaluation.truth", "masks"),
+        ("evaluation.split", "lists/val.txt"),
+        ("train.mmseg_config", "own.py"),
+        ("train.init", "init.pth"),
+        ("clip.pretrained", "clip.pt"),
+    ],
+)
+def test_a_path_is_looked_up_in_the_working_directory_and_then_next_to_the_config(load_below, here, key, name):
+    section, _, setting = key.partition(".")
+
+    def loaded():
+        others = {"dataset.split": "/a.txt"}
+        others[key] = name
+        return getattr(getattr(load_below(*(f"{each}={value}" for each, value in others.items())), section), setting)
+
+    with pytest.raises(ConfigError) as caught:
+        loaded()
+    assert str(caught.value) == (
+        f"{key}: {name} exists neither in the working directory, {here}, nor next to the config, in {here}/configs; "
+        "correct the path"
+    )
+    beside, below = here / "configs" / name, here / name
+    for place in (beside, below):
+        place.parent.mkdir(exist_ok=True, parents=True)
+        place.write_text("")
+        found = loaded()
+        assert found.startswith("/")
+        assert os.path.normpath(found) == os.path.normpath(place)
+
+
+def test_each_path_that_is_nowhere_gets_an_error_line(load_below):
+    with pytest.raises(ConfigError) as caught:
+        load_below("dataset.root=photos", "dataset.truth=masks")
+    keys = [line.partition(":")[0] for line in str(caught.value).splitlines()]
+    assert keys == ["dataset.root", "dataset.truth", "dataset.split"]
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["store=new", "dataset.reach=[new]", "clip.pretrained=laion400m_e32", "train.init=none", "evaluation.root=other"],
+)
+def test_what_a_run_does_not_read_may_be_missing(load_below, override):
+    load_below("dataset.split=/a.txt", "train.enabled=false", override)
+
+
+def test_generated_scenes_and_the_store_may_be_new_folders_in_the_working_directory(load_below, here):
+    config = load_below(text="name: a\nstore: new\ndataset: {format: scenes, root: scenes, classes: scenes}\n")
+    assert (config.store, config.dataset.root) == (f"{here}/new", f"{here}/scenes")
+
+
+def test_each_place_of_a_tuple_is_looked_up(load_below, here):
+    (here / "configs" / "two").mkdir(parents=True)
+    config = load_below("dataset.split=/a.txt", "dataset.reach=[one, two, s3://bucket]")
+    assert config.dataset.reach == (f"{here}/one", f"{here}/configs/two", "s3://bucket")
+
+
+def test_a_deployment_may_name_files_that_only_the_other_machine_has(load_below, here):
     (here / "configs").mkdir()
+    (here / "configs" / "masks").mkdir()
     (here / "configs" / "run.yaml").write_text(YAML)
-    assert load_config("configs/run.yaml").dataset.split == f"{here}/photos.txt"
+    config = read_config("configs/run.yaml", ["dataset.truth=masks"], runs_here=False)
+    assert (config.dataset.split, config.dataset.truth) == ("photos.txt", f"{here}/configs/masks")
+    assert config.model_fields_set == {"name", "dataset"}
+
+
+def test_files_next_to_a_config_on_s3_are_found(here, s3, s3_folder):
+    s3.files().pipe_file(f"{s3_folder}/configs/run.yaml", YAML.encode())
+    s3.files().pipe_file(f"{s3_folder}/photos.txt", b"")
+    uri = f"{s3_folder}/configs/run.yaml"
+    assert load_config(uri, ["dataset.split=../photos.txt"]).dataset.split == f"{s3_folder}/photos.txt"
+    with pytest.raises(ConfigError, match=f"nor next to the config, in {s3_folder}/configs; correct the path$"):
+        load_config(uri)
 
 
 LOCATIONS = [
@@ -245,8 +334,9 @@ def test_date_and_time_are_filled_into_the_name(load):
 
 
 def test_a_config_may_be_read_from_any_uri():
-    fsspec.filesystem("memory").pipe_file("/configs/run.yaml", YAML.encode())
-    assert load_config("memory://configs/run.yaml").name == "mine"
+    fsspec.filesystem("memory").pipe({"/configs/run.yaml": YAML.encode(), "/configs/photos.txt": b""})
+    config = load_config("memory://configs/run.yaml")
+    assert (config.name, config.dataset.split) == ("mine", "memory://configs/photos.txt")
 
 
 def test_a_missing_file_is_an_error():

@@ -329,6 +329,7 @@ def test_unreadable_uris_are_weights_errors(tmp_path, monkeypatch, uri):
             "openaii",
             "or a tag of ViT-B-16-quickgelu, found neither; the tags of this model: openai",
         ),
+        ("ViT-B-16-quickgelu", "clip.pt", f"expected the file {Path.cwd()}/clip.pt or a tag of"),
         ("ViT-B-16-quickgelu", "/nowhere/clip.pt", "found neither; the tags of this model: openai, "),
         ("ViT-S-32", "/", "found neither; the tags of this model: none"),
         (
