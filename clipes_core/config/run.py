@@ -27,10 +27,16 @@ class CheckConfig(Section):
     """The limits beyond which clipes lists a photo as a photo to check. No setting of this section changes a result."""
 
     max_foreground: float = Field(
-        0.6, ge=0, lt=1, description="Largest share of the pixels of a mask that may be foreground."
+        0.6,
+        ge=0,
+        le=1,
+        description="Largest share of the pixels of a mask that may be foreground. 1: do not check.",
     )
     min_foreground: float = Field(
-        0.01, ge=0, le=1, description="Smallest share of the pixels that must be foreground if the photo has labels."
+        0.01,
+        ge=0,
+        le=1,
+        description="Smallest share of the pixels that must be foreground if the photo has labels. 0: do not check.",
     )
     max_crf_change: float = Field(
         0.2, ge=0, le=1, description="Largest share of the pixels whose class the CRF may change. 1: do not check."
