@@ -23,7 +23,12 @@ from clipes.tasks.storage.filesystem import FILE_TOO_LARGE
 from clipes_core.config.uri import without_secrets
 from clipes_core.errors import ClipesError, ServerLostError, StageError, UsageError
 
-FAILED, BAD_USAGE = 1, 2
+FAILED, BAD_USAGE, RUNNING = 1, 2, 3
+
+
+def code_of_state(state: str) -> int:
+    """Return the exit code of `clipes status` for the state of a run, as `RunStatus.state` names it."""
+    return {"completed": 0, "running": RUNNING}.get(state, FAILED)
 
 
 @contextmanager

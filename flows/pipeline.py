@@ -14,7 +14,7 @@ from clipes.tasks.inputs.flow_parameter import ConfigParameter
 from clipes.tasks.plan.caching import Reuse
 from clipes.tasks.report.report_file import report_run
 from clipes.tasks.runs.failures import check_failure_rate
-from clipes.tasks.runs.preparation import check_request, list_photos, prepare_run
+from clipes.tasks.runs.preparation import check_request, check_training, list_photos, prepare_run
 from clipes.tasks.runs.record.recorder import RunSummary
 from clipes.tasks.stages.registry import MANIFEST, run_names
 
@@ -57,6 +57,7 @@ def pipeline(
     listing = list_photos(config)
     with runner_for(config, photos=listing.photos) as runner:
         run = prepare_run(config, until, listing, runner.network_workers(), Reuse(fresh, verify, retry_errors))
+        check_training(run)
         with explain_retry(), report_run(run) as record, scheduler_for(run, record.ledger, runner) as scheduler:
             check_failure_rate(record.ledger, MANIFEST)
             if run.chooses_template:

@@ -45,6 +45,7 @@ StoreOrConfigs = Annotated[
         help="Store of artifacts and runs: a folder or URI; default: the store in CONFIG.",
     ),
 ]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts, instead of a table.")]
 To = Annotated[
     str, typer.Option("--to", metavar="DIR", parser=location("--to"), help="Folder or URI to write the masks to.")
 ]

@@ -9,7 +9,6 @@ from rich.table import Column, Table
 
 from clipes.tasks.machine.terminal import printable
 from clipes.tasks.runs.ledger import SHARD_STATES
-from clipes.tasks.runs.record.recorder import RunSummary
 from clipes.tasks.stages.prompts import PROMPTS
 from clipes.tasks.stages.registry import MANIFEST, title_of
 from clipes.tasks.storage.run_status import RunStatus
@@ -23,6 +22,7 @@ if TYPE_CHECKING:  # Importing these modules loads torch, which would delay `cli
     from clipes.tasks.commands.garbage import GarbageCount
     from clipes.tasks.inputs.photos import Reject
     from clipes.tasks.runs.dry_run import StagePlan
+    from clipes.tasks.runs.record.recorder import RunSummary
     from clipes.tasks.runs.templates.ranking_record import ScoredSample
 
 WITHOUT_RESULT = "photos without a result (a mask, a score or a prediction): see the reasons in"

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from clipes.tasks.inputs.datasets.listing import Listing, check_split, read_dataset
 from clipes.tasks.inputs.templates import shipped_templates
@@ -75,10 +75,7 @@ def _check_labels(listing: Listing) -> None:
 def prepare_run(
     config: RunConfig, until: str, listing: Listing, workers: NetworkWorkers, reuse: Reuse = REUSE_ALL
 ) -> PreparedRun:
-    """Compute the keys and shards of a run.
-
-    If the run trains a segmenter, this function tries every part of the training on random images. The trial takes
-    seconds. It is skipped if the store has a segmenter that was trained with the same settings.
+    """Compute the keys and shards of a run. Call `check_training` before the run starts.
 
     Args:
         config: configuration of the run.
@@ -131,6 +128,23 @@ def prepare_ranking(
             "set dataset.truth, or add a column named truth to the list of photos"
         )
     return run.with_inputs(run.inputs.with_sample(sample_of(with_truth, scored_photos)))
+
+
+def check_training(run: PreparedRun) -> None:
+    """Try every part of a run's training on random images, which takes seconds.
+
+    The trial is skipped if the run trains no segmenter, or if the store has a segmenter that was trained with the same
+    settings.
+
+    Raises:
+        ConfigError: a part of the training cannot be built, or fails.
+        WeightsError: the initial weights cannot be loaded, or belong to a different network.
+    """
+    recipe = run.inputs.training
+    if recipe is not None and not _has_trained(run):
+        from clipes.tasks.training.trial import try_recipe  # imports torch and MMSegmentation
+
+        try_recipe(cast("Recipe", recipe), 1 + len(run.inputs.vocabulary.classes))
 
 
 def check_request(config: RunConfig, until: str) -> None:
@@ -272,10 +286,6 @@ def _prepared(
     store = ListedStore(config.store)
     run = PreparedRun(inputs, store, stages, rejects, until, reuse, notes, len(evaluation.rejects))
     warn_of_time_limit(run.own_stages(), {} if reuse.fresh else run.keys, inputs, store)
-    if recipe is not None and not _has_trained(run):
-        from clipes.tasks.training.trial import try_recipe  # imports torch and MMSegmentation, which takes seconds
-
-        try_recipe(recipe, 1 + len(vocabulary.classes))
     return run
 
 

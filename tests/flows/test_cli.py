@@ -1,5 +1,6 @@
 """Commands other than `run`, and exit codes, signals and leftover processes of all commands."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -46,6 +47,11 @@ def test_a_completed_run_has_a_status_and_can_be_exported(finished, scene_photos
     assert status.returncode == 0, status.stderr
     assert "run voc12: completed" in status.stdout
     assert "Pseudo mask" in status.stdout
+    found = json.loads(finished("status", "voc12", "--json").stdout)
+    assert found["state"] == "completed"
+    assert found["scores"]["pseudo_mask"]["images"] == 9
+    assert Path(found["report"]).is_file()
+    assert json.loads(finished("runs", "--json").stdout)[0]["name"] == "voc12"
 
     exported = finished("export", "voc12", "--to", "pngs", "--ignore-below", "0.95")
     assert exported.returncode == 0, exported.stderr
@@ -152,9 +158,10 @@ def test_a_store_that_is_a_file_is_reported_before_anything_is_generated_or_impo
 
 
 def test_a_plan_imports_neither_torch_nor_prefect(configs, tmp_path):
+    """This holds also if the run would train a segmenter. Only the run itself tries the training."""
     program = PRINT_WHETHER_TORCH_IS_LOADED.replace('"torch" in sys.modules', "HEAVY & {*sys.modules}")
-    program = f"HEAVY = {{'torch', 'open_clip', 'mmseg', 'prefect'}}\n{program}"
-    arguments = ["run", str(configs / "demo.yaml"), "--plan", *settings("dataset.count=2", "train.enabled=false")]
+    program = f"HEAVY = {{'torch', 'open_clip', 'mmseg', 'prefect', 'pandas'}}\n{program}"
+    arguments = ["run", str(configs / "demo.yaml"), "--plan", *settings("dataset.count=2", "evaluation.count=2")]
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False, cwd=tmp_path
     )

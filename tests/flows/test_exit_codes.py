@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from clipes.flows.exit_codes import FAILED, exit_codes
+from clipes.flows.exit_codes import FAILED, code_of_state, exit_codes
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,13 @@ def test_an_error_of_the_system_is_one_line_that_says_what_to_do(capsys, error, 
         raise error
     assert ended.value.code == FAILED
     assert capsys.readouterr().err.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("state", "code"), [("completed", 0), ("running", 3), ("failed", 1), ("cancelled", 1), ("interrupted", 1)]
+)
+def test_the_exit_code_of_status_says_whether_to_wait(state, code):
+    assert code_of_state(state) == code
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,9 @@ def prepare_run(config: RunConfig, until: str, reuse: Reuse = REUSE_ALL) -> Prep
     """Prepare a run for the GPU workers that the local runner would start."""
     preparation.check_request(config, until)
     listing = preparation.list_photos(config)
-    return preparation.prepare_run(config, until, listing, _network_workers(config), reuse)
+    run = preparation.prepare_run(config, until, listing, _network_workers(config), reuse)
+    preparation.check_training(run)
+    return run
 
 
 def prepare_ranking(

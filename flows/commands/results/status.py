@@ -1,14 +1,23 @@
 """The command `clipes status`: the progress of a run, or how it ended."""
 
-from clipes.flows.commands.options import DEFAULT_STORE, Name, Store
+import typer
+
+from clipes.flows.commands.options import DEFAULT_STORE, Json, Name, Store
+from clipes.flows.exit_codes import code_of_state
 from clipes.flows.terminal.consoles import out
 
 
-def status(name: Name, store: Store = DEFAULT_STORE) -> None:
-    """Show the progress of a run, or how it ended."""
+def status(name: Name, store: Store = DEFAULT_STORE, as_json: Json = False) -> None:
+    """Show the progress of a run, or how it ended. Exit code: 0 completed, 3 running, 1 stopped in another way."""
     from clipes.tasks.storage.run_status import read_run
 
     found = read_run(store, name)
-    from clipes.flows.terminal.result_tables import print_status
+    if as_json:
+        from clipes.tasks.commands.status_json import status_json
 
-    print_status(out, found)
+        out.print(status_json(store, found))
+    else:
+        from clipes.flows.terminal.result_tables import print_status
+
+        print_status(out, found)
+    raise typer.Exit(code_of_state(found.state))

@@ -96,7 +96,8 @@ def _check_whole(uri: str, footer: Footer) -> None:
 
 def _fetch(uri: str, footer: Footer, columns: Sequence[str], groups: Sequence[int] | None = None) -> pa.Table:
     """Read columns of some row groups (by default, all); no column, no request."""
-    empty = footer.schema.remove_metadata().empty_table().select(columns)
+    # schema.empty_table() would import pandas if it is installed.
+    empty = pa.Table.from_batches([], footer.schema.remove_metadata()).select(columns)
     tables = RowGroups(uri, footer.content).tables(columns, groups) if columns else ()
     return pa.concat_tables([empty, *(table.select(columns) for table in tables)])
 
