@@ -20,7 +20,7 @@ from clipes.tasks.inputs.photos import Reject
 from clipes.tasks.machine.prefect_server import load_prefect
 from clipes.tasks.machine.processes import seconds_since_start
 from clipes.tasks.machine.worker_state import WorkerSlot
-from clipes.tasks.plan.sharding import automatic_count
+from clipes.tasks.plan.sharding import count_shards
 from clipes.tasks.runs.preparation import count_evaluation, list_photos, training_recipe
 from clipes.tasks.runs.record.shard_count import last_count
 from clipes.tasks.stages.registry import STAGES
@@ -104,7 +104,7 @@ def _with_kept_count(config: RunConfig, photos: int) -> RunConfig:
     """Return a config with the number of shards that a run of these photos will have: it keeps that of the last run."""
     if config.execution.shards != "auto":
         return config
-    shards = automatic_count(photos, last_count(config))
+    shards = count_shards("auto", photos, last_count(config))
     return config.model_copy(update={"execution": config.execution.model_copy(update={"shards": shards})})
 
 

@@ -29,9 +29,10 @@ class ExecutionConfig(Section):
     shards: Annotated[int, Field(ge=1, le=MOST_SHARDS)] | Literal["auto"] = Field(
         "auto",
         description="Number of shards (parts) into which clipes divides the photos. auto: the number of the last run "
-        "of the same name (32 for the first run), doubled until a shard has at most 1,000 photos on average. If the "
-        "number is doubled, clipes copies the finished rows to the new shards. If the number changes in another way, "
-        "clipes processes the photos that move to another shard again. The results do not change.",
+        "of the same name (32 for the first run), doubled until a shard has at most 1,000 photos on average. Any "
+        "number is halved until there are no more shards than photos. If the number is doubled or halved, clipes "
+        "copies the finished rows to the new shards. If it changes in another way, clipes processes the photos that "
+        "move to another shard again. The results do not change.",
     )
     runner: RunnerConfig = Field(
         default_factory=RunnerConfig, description="The runner, which computes the shards, and the runner's settings."

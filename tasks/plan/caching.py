@@ -1,15 +1,17 @@
 """Decide which artifacts count as cached, and which rows a run copies from earlier artifacts."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from clipes.tasks.plan.shard_parts import find_parts
+from clipes.tasks.plan.sharding import parent_shards
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.storage.layout import ArtifactKey, is_part
 from clipes.tasks.storage.listed_store import ListedStore
 from clipes.tasks.storage.parquet.errors import MISSING
+from clipes_core.config.execution import MOST_SHARDS
 from clipes_core.errors import BrokenArtifactError, ErrorKind
 
 logger = logging.getLogger(__name__)
@@ -75,12 +77,12 @@ def rows_to_copy(
     input_digests: Mapping[str, str],
     store: ListedStore,
     reuse: Reuse,
-    parents: Sequence[int] = (),
+    shard_count: int = 1,
 ) -> dict[str, tuple[str, ...]]:
     """Find the rows of a shard that can be copied because their inputs are the same.
 
     The rows are copied from the parts that killed attempts have left, from earlier artifacts of the shard, and from
-    artifacts that were made when there were fewer shards. Damaged files are skipped with a warning.
+    artifacts that were made when there were fewer or more shards. Damaged files are skipped with a warning.
 
     Args:
         stage: stage of the shard.
@@ -88,11 +90,12 @@ def rows_to_copy(
         input_digests: image_id -> digest of the inputs of the photo's row.
         store: store that holds the artifacts.
         reuse: settings that decide what is reused.
-        parents: numbers of the shards that had the photos of this shard when there were fewer shards.
+        shard_count: number of shards into which the photos of the run are divided.
 
     Returns:
         URI of a part or an earlier artifact -> ids of the photos whose rows are copied from it. The parts come first,
-        then the newest artifact of this shard, and last the artifacts of the parents.
+        then the artifacts of this shard, the newest first, and last those of the shards that had its photos when the
+        number of shards was a half, a quarter and so on, or was doubled once or more.
 
     Raises:
         StorageError: the store refuses access.
@@ -102,7 +105,7 @@ def rows_to_copy(
         return {}
     missing = set(input_digests)
     copies: dict[str, tuple[str, ...]] = {}
-    for uri in _files_to_copy_from(key, store, reuse, parents):
+    for uri in _files_to_copy_from(key, store, reuse, shard_count):
         if not missing:
             break
         try:
@@ -122,13 +125,14 @@ def rows_to_copy(
     return copies
 
 
-def _files_to_copy_from(key: ArtifactKey, store: ListedStore, reuse: Reuse, parents: Sequence[int]) -> Iterator[str]:
+def _files_to_copy_from(key: ArtifactKey, store: ListedStore, reuse: Reuse, shard_count: int) -> Iterator[str]:
     if reuse.continues:  # a worker of this run may have written parts since the store was listed
         yield from find_parts(store, key)
     elif not reuse.fresh:
         yield from store.listed_parts(key)
     if not reuse.fresh:
-        for shard in (key.shard, *parents):
+        finer = store.stored_shards(key.stage, key.stage_key, range(key.shard + shard_count, MOST_SHARDS, shard_count))
+        for shard in (key.shard, *parent_shards(key.shard, shard_count), *sorted(finer)):
             yield from store.shard_artifacts(key.stage, key.stage_key, shard)
 
 

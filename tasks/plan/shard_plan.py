@@ -12,7 +12,6 @@ from clipes.tasks.inputs.sources.source import ABSENT
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse, is_cached, rows_to_copy
 from clipes.tasks.plan.keys import digest, photo_digest
 from clipes.tasks.plan.run_inputs import RunInputs
-from clipes.tasks.plan.sharding import parent_shards
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.plan.stage_keys import key_without_upstream
 from clipes.tasks.storage.artifact_store import ArtifactStore
@@ -103,8 +102,7 @@ def plan_shard(
     key = _artifact_key(stage, shard, stage_key, inputs, input_digests)
     known = len(input_digests) == len(photos)  # False if an upstream row or a trained network does not exist yet
     cached = known and is_cached(stage, key, rows, store, reuse)
-    parents = parent_shards(shard, inputs.shard_count)
-    copies = {} if cached else rows_to_copy(stage, key, input_digests, store, reuse, parents)
+    copies = {} if cached else rows_to_copy(stage, key, input_digests, store, reuse, inputs.shard_count)
     return ShardPlan(key, shard, rows, photos, input_digests, cached, copies, upstream)
 
 

@@ -2,26 +2,32 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 from clipes.tasks.inputs.photos import Photo
 
 FEWEST_SHARDS, MOST_PHOTOS = 32, 1000  # MOST_PHOTOS is the largest mean number of photos per shard
 
 
-def automatic_count(photos: int, kept: int | None = None) -> int:
-    """Return the number of shards that `execution.shards: auto` stands for.
+def count_shards(stated: int | Literal["auto"], photos: int, kept: int | None = None) -> int:
+    """Return the number of shards of a run, which is never larger than the number of its photos.
 
     Args:
+        stated: value of `execution.shards`.
         photos: number of photos.
         kept: number of shards of the last run of the same name; None if there is none.
 
     Returns:
-        `kept` if its shards hold at most MOST_PHOTOS photos on average. Otherwise `kept`, or FEWEST_SHARDS if that is
-        more, doubled until they do.
+        `stated`, halved until there are no more shards than photos. With `auto`, start from `kept` or FEWEST_SHARDS
+        instead. Then double the number until a shard has at most MOST_PHOTOS photos on average, and until there are
+        FEWEST_SHARDS, if there are enough photos. At least 1.
     """
-    count = kept or FEWEST_SHARDS
-    while photos > MOST_PHOTOS * count:
-        count = max(2 * count, FEWEST_SHARDS)
+    count = (kept or FEWEST_SHARDS) if stated == "auto" else stated
+    while count > max(photos, 1):
+        count //= 2
+    if stated == "auto":
+        while photos > MOST_PHOTOS * count or 2 * count <= min(FEWEST_SHARDS, photos):
+            count *= 2
     return count
 
 
@@ -35,19 +41,21 @@ def parent_shards(shard: int, count: int) -> list[int]:
         count: number of shards now.
 
     Returns:
-        The number of the shard when there were half as many shards, a quarter, and so on, but at least FEWEST_SHARDS.
+        The number of the shard when there were half as many shards, a quarter, and so on, but at least FEWEST_SHARDS
+        if there are more now.
     """
-    found = [shard]
-    while count % 2 == 0 and count // 2 >= FEWEST_SHARDS:
+    found, fewest = [shard], 1 if count <= FEWEST_SHARDS else FEWEST_SHARDS  # many shards would each read many files
+    while count % 2 == 0 and count // 2 >= fewest:
         count //= 2
         found.append(shard % count)
     return [*dict.fromkeys(found)][1:]
 
 
-def is_doubled(before: int, now: int) -> bool:
-    """Return whether a number of shards was doubled, once or more, so that `parent_shards` returns the old shards."""
-    factor = now // before
-    return before >= FEWEST_SHARDS and factor > 1 and now == before * factor and factor.bit_count() == 1
+def is_doubled_or_halved(before: int, now: int) -> bool:
+    """Return whether a number of shards was doubled or halved, once or more, so that finished rows are found again."""
+    factor, rest = divmod(max(before, now), min(before, now))
+    is_found = before >= FEWEST_SHARDS or now <= FEWEST_SHARDS
+    return is_found and rest == 0 and factor > 1 and factor.bit_count() == 1
 
 
 def shard_of(image_id: str, shards: int) -> int:

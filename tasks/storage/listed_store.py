@@ -20,8 +20,10 @@ from clipes.tasks.storage.layout import (
 from clipes.tasks.storage.listing import FileFacts, find_file, list_prefix
 from clipes.tasks.storage.parquet.footer import Footer, read_footer
 from clipes.tasks.storage.parquet.reading import read_table
+from clipes_core.config.execution import MOST_SHARDS
 from clipes_core.errors import ReplacedError
 
+EVERY_SHARD = range(MOST_SHARDS)
 RECENT_FOOTERS = 64  # more than the number of shards that are looked up at the same time
 
 Folder = tuple[str, str]  # stage and stage key
@@ -65,10 +67,12 @@ class ListedStore(ArtifactStore):
             self._files(key.stage, key.stage_key)
             return list(self._parts.get(artifacts_uri(self.uri, key.stage, key.stage_key, parts_prefix(key)), ()))
 
-    def stored_shards(self, stage: str, stage_key: str) -> set[int]:
-        """Return the numbers of the shards that have an artifact. The artifact may be damaged or incomplete."""
+    def stored_shards(self, stage: str, stage_key: str, among: range = EVERY_SHARD) -> set[int]:
+        """Return the numbers of the shards `among` some that have an artifact, which may be damaged or incomplete."""
         with self._listing:
-            return {shard for shard, files in self._files(stage, stage_key).items() if files}
+            files = self._files(stage, stage_key)
+            fewer = files if len(files) < len(among) else among
+            return {shard for shard in fewer if shard in among and files.get(shard)}
 
     @override
     def is_complete(self, key: ArtifactKey, rows: int | None, whole: bool = False) -> bool:

@@ -31,11 +31,11 @@ def test_a_sample_is_measured_once_and_forecast_for_any_number_of_photos(estimat
     assert "time with 128 cores:" in many.stdout
     assert [folder.name for folder in (clipes.folder / "clipes-store" / "runs").iterdir()] == ["voc12-estimate"]
 
-    RunFiles(files.store_uri, "voc12").write_json("run.json", {**RUN, "shards": 2})
+    RunFiles(files.store_uri, "voc12").write_json("run.json", {**RUN, "shards": 3})
     # The process of the flow reads 300 bytes for each row, and 5,000 for each shard, of three stages.
     kept, fresh = (estimate("--set", "execution.shards=auto", *given) for given in ((), ("--photos", "9")))
-    assert "reads and sends about 38.1 kB" in kept.stdout, kept.stderr
-    assert "reads and sends about 143.1 kB" in fresh.stdout, fresh.stderr
+    assert "reads and sends about 98.1 kB" in kept.stdout, kept.stderr
+    assert "reads and sends about 128.1 kB" in fresh.stdout, fresh.stderr
     assert files.read_run()["started"] == started  # the sample was not run again
 
 

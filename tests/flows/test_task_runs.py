@@ -16,18 +16,20 @@ from support.prepared import prepare_run
 from support.small_runs import TinyPhotos
 
 from clipes.flows.pipeline import pipeline
+from clipes.tasks.execution import scheduler
 from clipes.tasks.plan.sharding import shard_of
 from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.storage.run_status import read_run
 from clipes_core.errors import StageError
 
-SHARDS = 4000  # with so many shards, one task run makes two
+SHARDS = 3
 NAMES = [next(name for name in map(str, count()) if shard_of(name, SHARDS) == shard) for shard in range(3)]
 
 
 @pytest.fixture
-def three(tmp_path, large_scene, seeded_weights):
+def three(tmp_path, large_scene, seeded_weights, monkeypatch):
     """Return three photos, one in each of the shards 0, 1 and 2; one task run makes shards 0 and 1."""
+    monkeypatch.setattr(scheduler, "MOST_TASK_RUNS", 2)
     photos = TinyPhotos(tmp_path, large_scene, seeded_weights)
     for name in NAMES:
         photos.add(name)
@@ -135,19 +137,19 @@ def test_a_failed_shard_stops_only_the_shards_that_depend_on_it(server, three):
         runs = ended_task_runs(client, config.name)
         assert {name: run.state_name for name, run in runs.items()} == {
             "texts 000/001": "Completed",
-            "cams 0000-0001/4000": "Failed",
-            "cams 0002/4000": "Completed",
-            "masks 0000-0001/4000": "NotRun",
-            "masks 0002/4000": "Completed",
+            "cams 000-001/003": "Failed",
+            "cams 002/003": "Completed",
+            "masks 000-001/003": "NotRun",
+            "masks 002/003": "Completed",
         }
         assert {run.run_count for run in runs.values()} == {1}
         assert {frozenset(run.tags) for name, run in runs.items() if "cams" in name} == {
             frozenset({"cams", config.name})
         }
-        assert f"{blocked} cannot be used" in runs["cams 0000-0001/4000"].state.message
-        assert runs["masks 0000-0001/4000"].state.message == "not run: it reads cams shard 0, which has failed"
-        assert runs["masks 0002/4000"].state.message.startswith("1 rows, 0 copied, 1 computed, 0 errors in ")
-        log = log_of(client, runs["cams 0000-0001/4000"], "shard 0: attempt 1 failed: ")
+        assert f"{blocked} cannot be used" in runs["cams 000-001/003"].state.message
+        assert runs["masks 000-001/003"].state.message == "not run: it reads cams shard 0, which has failed"
+        assert runs["masks 002/003"].state.message.startswith("1 rows, 0 copied, 1 computed, 0 errors in ")
+        log = log_of(client, runs["cams 000-001/003"], "shard 0: attempt 1 failed: ")
         assert "shard 1: 1 rows, 0 copied, 1 computed, 0 errors in " in log
         assert " by cpu:" in log
         assert f"{blocked.parent}/001-" in log
@@ -171,9 +173,9 @@ def test_a_transient_failure_costs_one_attempt_of_one_shard(server, three, photo
         runs = ended_task_runs(client, config.name)
         assert {(run.state_name, run.run_count) for name, run in runs.items() if "cams" in name} == {("Completed", 2)}
         assert {(run.state_name, run.run_count) for name, run in runs.items() if "masks" in name} == {("Completed", 1)}
-        log = log_of(client, runs["cams 0000-0001/4000"], "shard 0: attempt 1 failed: ")
+        log = log_of(client, runs["cams 000-001/003"], "shard 0: attempt 1 failed: ")
         assert "its worker process died with exit code -9" in log
-        log = log_of(client, runs["cams 0002/4000"], "shard 2: attempt 1 failed: ")
+        log = log_of(client, runs["cams 002/003"], "shard 2: attempt 1 failed: ")
         assert "1 photos failed for a transient cause; first reason: " in log
 
 

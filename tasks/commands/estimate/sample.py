@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from clipes.tasks.commands.estimate.forecast import Machines, Measurement, StageCost, TrainingCost, Work
 from clipes.tasks.machine.worker_state import WorkerSlot
-from clipes.tasks.plan.sharding import automatic_count
+from clipes.tasks.plan.sharding import count_shards
 from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.storage.layout import ESTIMATE_FILE
 from clipes.tasks.storage.listing import find_file
@@ -69,8 +69,7 @@ def work_of(config: RunConfig, photos: int, evaluated: int, iterations: int = 0,
         iterations: number of iterations of the training; 0 without training.
         processes: number of processes that train together.
     """
-    train, stated = config.train, config.execution.shards
-    shards = min(automatic_count(photos) if stated == "auto" else stated, photos)
+    train, shards = config.train, count_shards(config.execution.shards, photos)
     if not iterations:
         return Work(photos, shards)
     every = train.validation_interval(iterations)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from clipes.tasks.plan.sharding import FEWEST_SHARDS, automatic_count, is_doubled
+from clipes.tasks.plan.sharding import FEWEST_SHARDS, count_shards, is_doubled_or_halved
 from clipes.tasks.storage.run_files import RunFiles
 from clipes_core.config.run import RunConfig
 from clipes_core.errors import BrokenArtifactError
@@ -13,7 +13,9 @@ logger = logging.getLogger(__name__)
 
 
 def decide_count(config: RunConfig, photos: int) -> int:
-    """Return the number of shards of a run; log it if the last run of the same name had another number.
+    """Return the number of shards of a run.
+
+    Log it if it is not the number that the config states, or if the last run of the same name had another number.
 
     Args:
         config: configuration of the run.
@@ -24,16 +26,18 @@ def decide_count(config: RunConfig, photos: int) -> int:
         TransientError: the store does not answer.
     """
     stated, before = config.execution.shards, last_count(config)
-    count = automatic_count(photos, before) if stated == "auto" else stated
+    count = count_shards(stated, photos, before)
+    if stated not in ("auto", count):
+        logger.info("%d shards instead of execution.shards=%d, because there are only %d photos", count, stated, photos)
     if before is not None and count != before:
         logger.info(
             "%d shards instead of the %d of the last run named %s (%s): clipes %s",
             count,
             before,
             config.name,
-            f"{photos} photos are too many for {before} shards" if stated == "auto" else f"execution.shards={stated}",
+            f"execution.shards={stated}" if stated == count else f"there are {photos} photos",
             "copies the finished rows to the new shards"
-            if is_doubled(before, count)
+            if is_doubled_or_halved(before, count)
             else f"computes the photos that move to another shard again; execution.shards={before} would avoid this",
         )
     return count

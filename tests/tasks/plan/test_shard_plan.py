@@ -276,9 +276,9 @@ def test_three_kinds_of_failure_are_transient():
 
 
 def test_rows_of_another_stage_key_or_shard_are_not_copied(store):
-    write_artifact(store, photos())
+    write_planned(store, plan(store, photos(), shard=2))
 
-    assert len(plan(store, photos(), stage_key="6" * 16).to_compute) == 4
+    assert len(plan(store, photos(), shard=2, stage_key="6" * 16).to_compute) == 4
     assert len(plan(store, photos(), shard=1).to_compute) == 4
 
 

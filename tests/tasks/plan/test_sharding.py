@@ -8,9 +8,9 @@ from support.plain_runs import photo
 from clipes.tasks.plan.sharding import (
     FEWEST_SHARDS,
     MOST_PHOTOS,
-    automatic_count,
+    count_shards,
     divide_into_shards,
-    is_doubled,
+    is_doubled_or_halved,
     parent_shards,
     sample_of,
     shard_of,
@@ -66,28 +66,44 @@ def test_shards_keep_the_order_of_photos_and_empty_shards_are_left_out():
 @pytest.mark.parametrize(
     ("photos", "kept", "count"),
     [
-        (0, None, 32),
+        (32, None, 32),
+        (40, None, 32),
         (32_000, None, 32),
         (32_001, None, 64),
         (64_000, None, 64),
         (2_000_000, None, 2048),
-        (10, 64, 64),  # the list has shrunk
-        (8_000, 8, 8),
-        (8_001, 8, 32),
+        (100, 64, 64),
+        (10, 64, 8),  # the list has shrunk
+        (15, 8, 8),
+        (16, 8, 16),
+        (8_000, 8, 32),
+        (9, 5, 5),
+        (10, 5, 10),
         (48_001, 48, 96),
         (300_000, 32, 512),
     ],
 )
 def test_the_automatic_number_is_doubled_until_the_shards_are_small_enough(photos, kept, count):
-    assert automatic_count(photos, kept) == count
+    assert count_shards("auto", photos, kept) == count
     assert photos <= MOST_PHOTOS * count
+
+
+@pytest.mark.parametrize("photos", [0, 1, 2, 3, 31, 32, 33])
+@pytest.mark.parametrize("stated", ["auto", 1, 7, 32, 4000])
+def test_there_are_never_more_shards_than_photos(photos, stated):
+    count = count_shards(stated, photos, kept=64)
+    assert 1 <= count <= max(1, photos)
+    if stated != "auto":
+        assert count == stated if stated <= photos else 2 * count >= max(1, photos)
 
 
 def test_the_parents_of_a_shard_had_its_photos_when_there_were_fewer_shards():
     assert parent_shards(100, 128) == [36, 4]
     assert parent_shards(40, 64) == [8]
     assert parent_shards(70, 96) == [22]
-    assert parent_shards(5, 128) == parent_shards(31, FEWEST_SHARDS) == []
+    assert parent_shards(29, FEWEST_SHARDS) == [13, 5, 1, 0]
+    assert parent_shards(10, 20) == [0]
+    assert parent_shards(5, 128) == parent_shards(5, 7) == parent_shards(0, FEWEST_SHARDS) == []
     for number in range(500):
         shard = shard_of(str(number), 512)
         for before in (32, 64, 128, 256):
@@ -100,11 +116,14 @@ def test_the_parents_of_a_shard_had_its_photos_when_there_were_fewer_shards():
         (32, 64, True),
         (48, 192, True),
         (32, 32, False),
-        (64, 32, False),
+        (64, 32, True),
+        (32, 1, True),
+        (8, 16, True),
+        (8, 64, False),
         (32, 96, False),
+        (96, 32, False),
         (33, 64, False),
-        (8, 16, False),
     ],
 )
-def test_a_number_is_doubled_if_the_old_shards_are_parents(before, now, expected):
-    assert is_doubled(before, now) == expected
+def test_numbers_that_were_doubled_or_halved_are_recognised(before, now, expected):
+    assert is_doubled_or_halved(before, now) == expected

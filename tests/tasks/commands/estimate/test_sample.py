@@ -108,7 +108,7 @@ def test_without_training_no_photo_is_scored():
 
 
 def test_a_run_has_no_more_shards_than_photos():
-    assert work_of(RunConfig(name="voc"), 5, 0) == Work(photos=5, shards=5)
+    assert work_of(RunConfig(name="voc"), 5, 0) == Work(photos=5, shards=4)
 
 
 def test_the_costs_are_those_of_all_photos_even_if_only_some_have_a_row(recorded):
@@ -120,7 +120,7 @@ def test_the_costs_are_those_of_all_photos_even_if_only_some_have_a_row(recorded
     assert (scores.stage, scores.seconds, scores.gpu_seconds) == ("mask_scores", 0.125, 0.0)
     assert cams.stored_bytes == 100
     assert scores.stored_bytes == 100
-    assert found.work == Work(24, 24)
+    assert found.work == Work(24, 16)
 
 
 @pytest.mark.parametrize(

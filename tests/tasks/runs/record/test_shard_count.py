@@ -8,6 +8,7 @@ from support.run_contents import RUN
 from support.small_runs import make_all_shards, run_files
 
 from clipes.tasks.plan import sharding
+from clipes.tasks.runs.record import shard_count
 from clipes.tasks.runs.record.recorder import record_run
 from clipes.tasks.runs.record.shard_count import decide_count, recorded_count
 from clipes.tasks.runs.record.start import start_run
@@ -37,12 +38,14 @@ def decided(tmp_path):
     [
         (32_000, "auto", None, 32),
         (32_001, "auto", None, 64),
-        (10, "auto", {"shards": 64}, 64),
+        (100, "auto", {"shards": 64}, 64),
+        (10, "auto", {"shards": 64}, 8),
         (10, "auto", {"config": {"execution": {"shards": 8}}}, 8),
         (64_001, "auto", {"shards": 64, "config": {"execution": {"shards": "auto"}}}, 128),
         (64_001, "auto", {"config": {}}, 128),
         (10, 5, None, 5),
         (10, 5, {"shards": 64}, 5),
+        (10, 32, None, 8),
     ],
 )
 def test_a_stated_number_takes_precedence_over_the_last_one_of_the_name(decided, photos, shards, last, count):
@@ -56,39 +59,33 @@ def test_a_stated_number_takes_precedence_over_the_last_one_of_the_name(decided,
             40_000,
             "auto",
             32,
-            "64 shards instead of the 32 of the last run named my run (40000 photos are too many for 32 "
-            "shards): clipes copies the finished rows to the new shards",
-        ),
-        (
-            9_000,
-            "auto",
-            8,
-            "32 shards instead of the 8 of the last run named my run (9000 photos are too many for 8 "
-            "shards): clipes computes the photos that move to another shard again; execution.shards=8 would avoid this",
+            "64 shards instead of the 32 of the last run named my run (there are 40000 photos): clipes copies the "
+            "finished rows to the new shards",
         ),
         (
             10,
+            "auto",
+            64,
+            "8 shards instead of the 64 of the last run named my run (there are 10 photos): clipes copies the finished "
+            "rows to the new shards",
+        ),
+        (
+            200,
             128,
             64,
             "128 shards instead of the 64 of the last run named my run (execution.shards=128): clipes copies "
             "the finished rows to the new shards",
         ),
         (
-            10,
+            200,
             48,
             32,
             "48 shards instead of the 32 of the last run named my run (execution.shards=48): clipes computes "
             "the photos that move to another shard again; execution.shards=32 would avoid this",
         ),
-        (
-            10,
-            32,
-            64,
-            "32 shards instead of the 64 of the last run named my run (execution.shards=32): clipes computes "
-            "the photos that move to another shard again; execution.shards=64 would avoid this",
-        ),
-        (10, 64, 64, None),
-        (10, "auto", 64, None),
+        (10, 64, 8, "8 shards instead of execution.shards=64, because there are only 10 photos"),
+        (100, 64, 64, None),
+        (100, "auto", 64, None),
     ],
 )
 def test_another_number_is_logged_with_its_consequence(decided, caplog, photos, shards, before, message):
@@ -99,7 +96,7 @@ def test_another_number_is_logged_with_its_consequence(decided, caplog, photos, 
 
 def test_a_damaged_run_json_states_no_number(decided, tmp_path):
     RunFiles(str(tmp_path / "store"), "my run").write_bytes("run.json", b"{")
-    assert decided(10) == 32
+    assert decided(40) == 32
 
 
 def test_the_number_of_an_earlier_version_is_in_its_config():
@@ -110,8 +107,8 @@ def test_the_number_of_an_earlier_version_is_in_its_config():
 
 @pytest.fixture
 def few_per_shard(monkeypatch):
-    """Let `auto` double the number of shards from two photos: shards of one photo on average."""
-    monkeypatch.setattr(sharding, "MOST_PHOTOS", 1)
+    """Let `auto` double the number of shards so that a shard has at most two photos on average."""
+    monkeypatch.setattr(sharding, "MOST_PHOTOS", 2)
 
 
 @pytest.fixture
@@ -143,26 +140,48 @@ def rows(run, ledger):
 
 @pytest.mark.timeout(300)
 def test_finished_photos_are_copied_when_the_list_outgrows_the_shards(prepared, pool, few_per_shard):
-    run = prepared(30)
+    run = prepared(40)
     assert run.inputs.shard_count == 32
     with record_run(run):
         before = make_all_shards(run, pool)
     finished = rows(run, before)
 
-    grown = prepared(70)
-    assert grown.inputs.shard_count == 128
+    grown = prepared(80)
+    assert grown.inputs.shard_count == 64
     assert start_run(grown, 1) == ()
-    assert run_files(grown).read_run()["shards"] == 128
+    assert run_files(grown).read_run()["shards"] == 64
 
-    assert computed(make_all_shards(prepared(70, "cams"), pool)) == {"cams": 40}
-    again = prepared(70)
-    assert again.inputs.shard_count == 128
+    assert computed(make_all_shards(prepared(80, "cams"), pool)) == {"cams": 40}
+    again = prepared(80)
+    assert again.inputs.shard_count == 64
     after = make_all_shards(again, pool)
     assert computed(after) == {"cams": 0, "masks": 40}
     found = rows(again, after)
     for stage in PER_PHOTO:
-        assert len(found[stage]) == 70
+        assert len(found[stage]) == 80
         assert finished[stage].items() <= found[stage].items()
 
-    other = prepared(70, name="other", shards=256)
+    other = prepared(80, name="other", shards=8)
     assert computed(make_all_shards(other, pool)) == {"cams": 0, "masks": 0}
+
+
+@pytest.mark.parametrize(("now", "shards"), [(6, 4), (20, 16)])
+def test_finished_photos_are_copied_from_more_shards_than_photos(prepared, pool, monkeypatch, now, shards):
+    """Check the artifacts of an earlier version, which did not limit the number of shards."""
+    with monkeypatch.context() as patch:
+        patch.setattr(shard_count, "count_shards", lambda stated, *_: stated)
+        run = prepared(6, shards=64)
+    assert run.inputs.shard_count == 64
+    with record_run(run):
+        assert computed(make_all_shards(run, pool)) == dict.fromkeys(PER_PHOTO, 6)
+
+    again = prepared(now, shards=64)
+    assert again.inputs.shard_count == shards
+    with record_run(again):
+        assert computed(make_all_shards(again, pool)) == dict.fromkeys(PER_PHOTO, now - 6)
+    assert run_files(again).read_run()["shards"] == shards
+
+
+def test_finished_photos_are_copied_when_a_small_list_grows(prepared, pool):
+    assert computed(make_all_shards(prepared(6), pool)) == dict.fromkeys(PER_PHOTO, 6)
+    assert computed(make_all_shards(prepared(40), pool)) == dict.fromkeys(PER_PHOTO, 34)
