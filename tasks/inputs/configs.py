@@ -13,6 +13,7 @@ from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 from yaml import YAMLError
 
 from clipes.tasks.inputs.config_text.interpolations import interpolation_error, resolve_interpolations
+from clipes.tasks.inputs.config_text.model_settings import with_model_settings
 from clipes.tasks.inputs.config_text.overrides import parse_override
 from clipes.tasks.inputs.config_text.yaml_text import check_yaml
 from clipes.tasks.inputs.datasets.entries import dataset_root
@@ -26,18 +27,18 @@ from clipes_core.errors import ConfigError, DatasetError
 LIST_SUFFIXES = (".txt", ".csv", ".parquet", ".json")
 
 
-def load_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, str] | None = None) -> RunConfig:
+def load_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, Any] | None = None) -> RunConfig:
     """Read and check a config with `read_config`, and complete it with `resolve_config`."""
     return resolve_config(read_config(path, overrides, given))
 
 
-def read_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, str] | None = None) -> RunConfig:
+def read_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, Any] | None = None) -> RunConfig:
     """Read a config from a YAML file, apply `overrides` and then `given` to it, and check the result.
 
     Args:
         path: path or fsspec URI of the YAML file.
         overrides: strings `key=value`, as `parse_override` reads them. If a key occurs twice, the last value wins.
-        given: values of top-level keys, such as `name` and `store`. These values are plain text, not YAML.
+        given: nested dict of further values, such as `name` and `store`. Texts in it are plain text, not YAML.
 
     Raises:
         ConfigError: the file is missing, cannot be read or is not YAML; an override cannot be parsed; an interpolation
@@ -45,12 +46,12 @@ def read_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, st
             key or value.
     """
     layers = (*map(parse_override, overrides), dict(given or {}))
-    values = resolve_interpolations(reduce(_merged, layers, _from_file(path)))
+    values = resolve_interpolations(reduce(merged, layers, _from_file(path)))
     return _checked({str(key): value for key, value in values.items()})
 
 
 def config_of_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> RunConfig:
-    """Return a config without a file, for a command that reads no data set. Make its store and weights absolute.
+    """Return a config without a file, for code that reads no data set. Make its store and weights absolute.
 
     Args:
         values: nested dict of plain values.
@@ -59,17 +60,29 @@ def config_of_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> 
     Raises:
         ConfigError: an override cannot be parsed, or a key or value is invalid; one line per key.
     """
-    config = parse_config(reduce(_merged, map(parse_override, overrides), dict(values)))
+    config = with_model_settings(parse_config(reduce(merged, map(parse_override, overrides), dict(values))))
     weights = _file_or_name(config.clip.pretrained, "clip.pretrained")
     clip = config.clip.model_copy(update={"pretrained": weights})
     return config.model_copy(update={"store": _absolute(config.store, "store"), "clip": clip})
 
 
-def _merged(values: Any, others: Any) -> Any:
+def config_of_values(values: Mapping[str, Any]) -> RunConfig:
+    """Check a config whose values do not come from a file, and complete it with `resolve_config`.
+
+    Args:
+        values: nested dict of plain values, as in a YAML file.
+
+    Raises:
+        ConfigError: a key or value is invalid; one line per key.
+    """
+    return resolve_config(_checked(dict(values)))
+
+
+def merged(values: Any, others: Any) -> Any:
     """Return `others`. If both arguments are mappings, add the keys that only `values` has, at every depth."""
     if not (isinstance(values, dict) and isinstance(others, dict)):
         return others
-    return {**values, **{key: _merged(values.get(key), other) for key, other in others.items()}}
+    return {**values, **{key: merged(values.get(key), other) for key, other in others.items()}}
 
 
 def _checked(values: dict[str, Any]) -> RunConfig:
@@ -133,6 +146,8 @@ def _one_line(error: Exception) -> str:
 def resolve_config(config: RunConfig) -> RunConfig:
     """Replace {date} and {time} in the run's name, make relative paths absolute, and check the data set's format.
 
+    The settings that belong to the model replace the defaults of keys that the config does not set.
+
     If `dataset.root` is not set and the format has a default folder in the store, `dataset.root` becomes that folder.
 
     Raises:
@@ -140,6 +155,7 @@ def resolve_config(config: RunConfig) -> RunConfig:
             URI is mistyped.
     """
     check_dataset(config.dataset)
+    config = with_model_settings(config)
     dataset, evaluation, now = config.dataset, config.evaluation, datetime.now()
     store, folder = _absolute(config.store, "store"), find_format(dataset.format).folder_in_store
     recipe, init, weights = config.train.mmseg_config, config.train.init, config.clip.pretrained
