@@ -9,8 +9,8 @@ from support.plain_runs import LengthRow, Lengths, photo, write_artifact
 from support.report_pages import Element, picture
 
 from clipes.tasks.plan.sharding import shard_of
-from clipes.tasks.report.artifacts import RunArtifacts
 from clipes.tasks.report.gallery.cards import ids_picture, photo_or_canvas, read_rows, truth_picture
+from clipes.tasks.runs.artifacts import RunArtifacts
 from clipes.tasks.storage.listing import fingerprint_of_stat
 from clipes.tasks.storage.run_files import RunFiles
 from clipes_core.errors import ErrorKind, PhotoError
