@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from clipes.tasks.inputs.configs import config_of_overrides, config_of_values, load_config, merged
+from clipes.tasks.inputs.configs import config_of_values, config_without_data_set, load_config
 from clipes.tasks.machine.shipped_files import CLIP_MODELS
 from clipes_core.config.run import RunConfig
 from clipes_core.errors import ConfigError
@@ -27,7 +27,7 @@ def run_config(config: ConfigSource, changes: Mapping[str, Any]) -> RunConfig:
     """
     if isinstance(config, str | os.PathLike):
         return load_config(os.fspath(config), (), changes)
-    return config_of_values(merged(_values(config), dict(changes)))
+    return config_of_values(_values(config), changes)
 
 
 def masker_config(config: ConfigSource | None, changes: Mapping[str, Any]) -> RunConfig:
@@ -35,7 +35,7 @@ def masker_config(config: ConfigSource | None, changes: Mapping[str, Any]) -> Ru
     if isinstance(config, str | os.PathLike):
         return load_config(os.fspath(config), (), changes)
     values = {"name": UNNAMED} if config is None else {"name": UNNAMED, **_values(config)}
-    return config_of_overrides(merged(values, dict(changes)), ())
+    return config_without_data_set(values, changes)
 
 
 def clip_values(model: str | None, device: str | None) -> dict[str, str]:

@@ -13,8 +13,8 @@ from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 from yaml import YAMLError
 
 from clipes.tasks.inputs.config_text.interpolations import interpolation_error, resolve_interpolations
-from clipes.tasks.inputs.config_text.model_settings import with_model_settings
 from clipes.tasks.inputs.config_text.overrides import parse_override
+from clipes.tasks.inputs.config_text.shipped_settings import with_model_settings
 from clipes.tasks.inputs.config_text.yaml_text import check_yaml
 from clipes.tasks.inputs.datasets.entries import dataset_root
 from clipes.tasks.inputs.datasets.formats import find_format
@@ -27,18 +27,18 @@ from clipes_core.errors import ConfigError, DatasetError
 LIST_SUFFIXES = (".txt", ".csv", ".parquet", ".json")
 
 
-def load_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, Any] | None = None) -> RunConfig:
+def load_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, str] | None = None) -> RunConfig:
     """Read and check a config with `read_config`, and complete it with `resolve_config`."""
     return resolve_config(read_config(path, overrides, given))
 
 
-def read_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, Any] | None = None) -> RunConfig:
+def read_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, str] | None = None) -> RunConfig:
     """Read a config from a YAML file, apply `overrides` and then `given` to it, and check the result.
 
     Args:
         path: path or fsspec URI of the YAML file.
         overrides: strings `key=value`, as `parse_override` reads them. If a key occurs twice, the last value wins.
-        given: nested dict of further values, such as `name` and `store`. Texts in it are plain text, not YAML.
+        given: values of top-level keys, such as `name` and `store`. These values are plain text, not YAML.
 
     Raises:
         ConfigError: the file is missing, cannot be read or is not YAML; an override cannot be parsed; an interpolation
@@ -46,7 +46,7 @@ def read_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, An
             key or value.
     """
     layers = (*map(parse_override, overrides), dict(given or {}))
-    values = resolve_interpolations(reduce(merged, layers, _from_file(path)))
+    values = resolve_interpolations(reduce(_merged, layers, _from_file(path)))
     return _checked({str(key): value for key, value in values.items()})
 
 
@@ -60,29 +60,17 @@ def config_of_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> 
     Raises:
         ConfigError: an override cannot be parsed, or a key or value is invalid; one line per key.
     """
-    config = with_model_settings(parse_config(reduce(merged, map(parse_override, overrides), dict(values))))
+    config = with_model_settings(parse_config(reduce(_merged, map(parse_override, overrides), dict(values))))
     weights = _file_or_name(config.clip.pretrained, "clip.pretrained")
     clip = config.clip.model_copy(update={"pretrained": weights})
     return config.model_copy(update={"store": _absolute(config.store, "store"), "clip": clip})
 
 
-def config_of_values(values: Mapping[str, Any]) -> RunConfig:
-    """Check a config whose values do not come from a file, and complete it with `resolve_config`.
-
-    Args:
-        values: nested dict of plain values, as in a YAML file.
-
-    Raises:
-        ConfigError: a key or value is invalid; one line per key.
-    """
-    return resolve_config(_checked(dict(values)))
-
-
-def merged(values: Any, others: Any) -> Any:
+def _merged(values: Any, others: Any) -> Any:
     """Return `others`. If both arguments are mappings, add the keys that only `values` has, at every depth."""
     if not (isinstance(values, dict) and isinstance(others, dict)):
         return others
-    return {**values, **{key: merged(values.get(key), other) for key, other in others.items()}}
+    return {**values, **{key: _merged(values.get(key), other) for key, other in others.items()}}
 
 
 def _checked(values: dict[str, Any]) -> RunConfig:
@@ -220,3 +208,21 @@ def _absolute(uri: None, key: str) -> None: ...
 def _absolute(uri: str | None, key: str) -> str | None:
     checked = None if uri is None else checked_location(uri, key)
     return checked if checked is None or "://" in checked else str(Path(checked).absolute())
+
+
+def config_of_values(values: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfig:
+    """Check a config whose values do not come from a file, and complete it with `resolve_config`.
+
+    Args:
+        values: nested dict of plain values, as in a YAML file.
+        changes: nested dict of values that replace those of `values`.
+
+    Raises:
+        ConfigError: a key or value is invalid; one line per key.
+    """
+    return resolve_config(_checked(_merged(dict(values), dict(changes))))
+
+
+def config_without_data_set(values: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfig:
+    """Check a config for code that reads no data set; see `config_of_values` and `config_of_overrides`."""
+    return config_of_overrides(_merged(dict(values), dict(changes)), ())

@@ -1,6 +1,6 @@
 import yaml
 
-from clipes.tasks.inputs.config_text.model_settings import with_model_settings
+from clipes.tasks.inputs.config_text.shipped_settings import with_model_settings
 from clipes.tasks.inputs.configs import config_of_overrides, load_config
 from clipes.tasks.machine.shipped_files import CLIP_MODELS
 from clipes_core.config.run import parse_config
