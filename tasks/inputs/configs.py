@@ -66,6 +66,24 @@ def config_of_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> 
     return config.model_copy(update={"store": _absolute(config.store, "store"), "clip": clip})
 
 
+def config_of_values(values: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfig:
+    """Check a config whose values do not come from a file, and complete it with `resolve_config`.
+
+    Args:
+        values: nested dict of plain values, as in a YAML file.
+        changes: nested dict of values that replace those of `values`.
+
+    Raises:
+        ConfigError: a key or value is invalid; one line per key.
+    """
+    return resolve_config(_checked(_merged(dict(values), dict(changes))))
+
+
+def config_without_data_set(values: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfig:
+    """Check a config for code that reads no data set; see `config_of_values` and `config_of_overrides`."""
+    return config_of_overrides(_merged(dict(values), dict(changes)), ())
+
+
 def _merged(values: Any, others: Any) -> Any:
     """Return `others`. If both arguments are mappings, add the keys that only `values` has, at every depth."""
     if not (isinstance(values, dict) and isinstance(others, dict)):
@@ -142,8 +160,8 @@ def resolve_config(config: RunConfig) -> RunConfig:
         ConfigError: the data set's format does not exist; the format needs `root` and `root` is not set; or a path or
             URI is mistyped.
     """
-    check_dataset(config.dataset)
     config = with_model_settings(config)
+    check_dataset(config.dataset)
     dataset, evaluation, now = config.dataset, config.evaluation, datetime.now()
     store, folder = _absolute(config.store, "store"), find_format(dataset.format).folder_in_store
     recipe, init, weights = config.train.mmseg_config, config.train.init, config.clip.pretrained
@@ -208,21 +226,3 @@ def _absolute(uri: None, key: str) -> None: ...
 def _absolute(uri: str | None, key: str) -> str | None:
     checked = None if uri is None else checked_location(uri, key)
     return checked if checked is None or "://" in checked else str(Path(checked).absolute())
-
-
-def config_of_values(values: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfig:
-    """Check a config whose values do not come from a file, and complete it with `resolve_config`.
-
-    Args:
-        values: nested dict of plain values, as in a YAML file.
-        changes: nested dict of values that replace those of `values`.
-
-    Raises:
-        ConfigError: a key or value is invalid; one line per key.
-    """
-    return resolve_config(_checked(_merged(dict(values), dict(changes))))
-
-
-def config_without_data_set(values: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfig:
-    """Check a config for code that reads no data set; see `config_of_values` and `config_of_overrides`."""
-    return config_of_overrides(_merged(dict(values), dict(changes)), ())
