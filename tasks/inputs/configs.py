@@ -66,24 +66,6 @@ def config_of_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> 
     return config.model_copy(update={"store": _absolute(config.store, "store"), "clip": clip})
 
 
-def config_of_values(values: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfig:
-    """Check a config whose values do not come from a file, and complete it with `resolve_config`.
-
-    Args:
-        values: nested dict of plain values, as in a YAML file.
-        changes: nested dict of values that replace those of `values`.
-
-    Raises:
-        ConfigError: a key or value is invalid; one line per key.
-    """
-    return resolve_config(_checked(_merged(dict(values), dict(changes))))
-
-
-def config_without_data_set(values: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfig:
-    """Check a config for code that reads no data set; see `config_of_values` and `config_of_overrides`."""
-    return config_of_overrides(_merged(dict(values), dict(changes)), ())
-
-
 def _merged(values: Any, others: Any) -> Any:
     """Return `others`. If both arguments are mappings, add the keys that only `values` has, at every depth."""
     if not (isinstance(values, dict) and isinstance(others, dict)):
@@ -102,6 +84,24 @@ def _checked(values: dict[str, Any]) -> RunConfig:
         raise ConfigError("\n".join(sorted(lines)))
     check_dataset(config.dataset)
     return config
+
+
+def config_of_values(values: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfig:
+    """Check a config whose values do not come from a file, and complete it with `resolve_config`.
+
+    Args:
+        values: nested dict of plain values, as in a YAML file.
+        changes: nested dict of values that replace those of `values`.
+
+    Raises:
+        ConfigError: a key or value is invalid; one line per key.
+    """
+    return resolve_config(_checked(_merged(dict(values), dict(changes))))
+
+
+def config_without_data_set(values: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfig:
+    """Check a config for code that reads no data set; see `config_of_values` and `config_of_overrides`."""
+    return config_of_overrides(_merged(dict(values), dict(changes)), ())
 
 
 def _unknown_format(dataset: Any) -> list[str]:
