@@ -53,7 +53,6 @@ TINY = """
 name: tiny
 dataset: {{format: list, root: {folder}, split: {folder}/list.csv, classes: scenes}}
 clip: {{model: clipes-demo, pretrained: clipes-demo}}
-cam: {{attention_blocks: 6}}
 crf: {{enabled: false}}
 train: {{enabled: false}}
 execution: {{shards: {shards}, shard_timeout_s: 600}}

@@ -1,4 +1,4 @@
-"""The import rules of this repository: flows -> tasks -> clipes_core, never back; and a table for folders of tasks/."""
+"""The import rules: clipes/api -> flows -> tasks -> clipes_core, never back; and a table for folders of tasks/."""
 
 import ast
 
@@ -6,9 +6,10 @@ import pytest
 from support.imports import ROOT, imported_modules, source_files, under
 
 FORBIDDEN = {
+    "clipes/api": ("prefect", "clipes.flows.cli", "clipes.flows.terminal"),
     "clipes_core": ("prefect", "clipes", "argparse", "logging", "os", "pathlib"),
-    "tasks": ("clipes.flows",),
-    "flows": ("torch", "numpy", "cv2", "PIL", "clipes_core"),
+    "tasks": ("clipes.api", "clipes.flows"),
+    "flows": ("clipes.api", "torch", "numpy", "cv2", "PIL", "clipes_core"),
 }
 ALLOWED = {"flows": ("clipes_core.config", "clipes_core.errors", "clipes_core.evaluation.scored")}
 FOLDERS = {  # folder of tasks/ -> the folders that it may import; docs/architecture.md draws them

@@ -17,6 +17,7 @@ from yaml import YAMLError
 from clipes.tasks.inputs.config_text.interpolations import interpolation_error, resolve_interpolations
 from clipes.tasks.inputs.config_text.missing_file import explain_missing
 from clipes.tasks.inputs.config_text.overrides import parse_override
+from clipes.tasks.inputs.config_text.shipped_settings import with_model_settings
 from clipes.tasks.inputs.config_text.yaml_text import check_yaml
 from clipes.tasks.inputs.datasets.entries import dataset_root
 from clipes.tasks.inputs.datasets.formats import find_format
@@ -121,7 +122,7 @@ def _next_to(config: RunConfig, folder: str, runs_here: bool) -> RunConfig:
 
 
 def config_of_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> RunConfig:
-    """Return a config without a file, for a command that reads no data set. Make its store and weights absolute.
+    """Return a config without a file, for code that reads no data set. Make its store and weights absolute.
 
     Args:
         values: nested dict of plain values.
@@ -130,7 +131,7 @@ def config_of_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> 
     Raises:
         ConfigError: an override cannot be parsed, or a key or value is invalid; one line per key.
     """
-    config = parse_config(reduce(_merged, map(parse_override, overrides), dict(values)))
+    config = with_model_settings(parse_config(reduce(_merged, map(parse_override, overrides), dict(values))))
     weights = _file_or_name(config.clip.pretrained, "clip.pretrained")
     clip = config.clip.model_copy(update={"pretrained": weights})
     return config.model_copy(update={"store": _absolute(config.store, "store"), "clip": clip})
@@ -160,6 +161,24 @@ def _checked(values: dict[str, Any]) -> RunConfig:
         raise ConfigError("\n".join(sorted(lines)))
     check_dataset(config.dataset)
     return config
+
+
+def config_of_values(values: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfig:
+    """Check a config whose values do not come from a file, and complete it with `resolve_config`.
+
+    Args:
+        values: nested dict of plain values, as in a YAML file.
+        changes: nested dict of values that replace those of `values`.
+
+    Raises:
+        ConfigError: a key or value is invalid; one line per key.
+    """
+    return resolve_config(_checked(_merged(dict(values), dict(changes))))
+
+
+def config_without_data_set(values: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfig:
+    """Check a config for code that reads no data set; see `config_of_values` and `config_of_overrides`."""
+    return config_of_overrides(_merged(dict(values), dict(changes)), ())
 
 
 def _unknown_format(dataset: Any) -> list[str]:
@@ -210,12 +229,15 @@ def _one_line(error: Exception) -> str:
 def resolve_config(config: RunConfig) -> RunConfig:
     """Replace {date} and {time} in the run's name, make relative paths absolute, and check the data set's format.
 
+    The settings that belong to the model replace the defaults of keys that the config does not set.
+
     If `dataset.root` is not set and the format has a default folder in the store, `dataset.root` becomes that folder.
 
     Raises:
         ConfigError: the data set's format does not exist; the format needs `root` and `root` is not set; or a path or
             URI is mistyped.
     """
+    config = with_model_settings(config)
     check_dataset(config.dataset)
     now, store = datetime.now(), _absolute(config.store, "store")
     folder = find_format(config.dataset.format).folder_in_store

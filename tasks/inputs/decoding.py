@@ -91,15 +91,32 @@ def open_image(uri: str, data: bytes) -> Iterator[Image.Image]:
             suffice; or a PhotoError of the `with` block, whose reason then starts with the URI.
     """
     _hide_warnings()
-    try:
+    with translate_decoding_errors(uri, data):
         _refuse(refusal(data))
         with Image.open(io.BytesIO(without_metadata(data)), formats=_accepted_formats()) as image:
             _refuse(psd_refusal(image))
             yield image
+
+
+@contextmanager
+def translate_decoding_errors(name: str, data: bytes | None = None) -> Iterator[None]:
+    """Turn any error that the `with` block raises while it decodes an image into a PhotoError that names the image.
+
+    Args:
+        name: URI of the file, or another name of the image.
+        data: content of the file; None if the image is not a file.
+
+    Raises:
+        PhotoError: UNDECODABLE if the image cannot be decoded; OUT_OF_MEMORY if the memory does not suffice; or a
+            PhotoError of the `with` block, whose reason then starts with the name.
+    """
+    try:
+        yield
     except PhotoError as error:
-        raise PhotoError(error.kind, f"{uri}: {_printable(error.reason)}") from error
+        raise PhotoError(error.kind, f"{name}: {_printable(error.reason)}") from error
     except Exception as exc:
-        reason = f"{uri} ({len(data)} bytes) cannot be decoded: {_cause(exc, data)}"
+        size = "" if data is None else f" ({len(data)} bytes)"
+        reason = f"{name}{size} cannot be decoded: {_cause(exc, data)}"
         raise PhotoError(_kind(exc, ErrorKind.UNDECODABLE), reason) from exc
 
 
@@ -119,9 +136,9 @@ def _refuse(remark: str | None) -> None:
         raise _UnsupportedError(remark)
 
 
-def _cause(error: Exception, data: bytes) -> str:
+def _cause(error: Exception, data: bytes | None) -> str:
     """Return why an image cannot be decoded."""
-    if not data:
+    if data == b"":
         return "the file is empty"
     if isinstance(error, _UnsupportedError):
         return str(error)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Generic, overload
 from PIL import Image
 from typing_extensions import TypeVar
 
-from clipes.tasks.inputs.decoding import decoder_bytes, open_image, read_bytes
+from clipes.tasks.inputs.decoding import decoder_bytes, open_image, read_bytes, translate_decoding_errors
 from clipes.tasks.machine.memory_budget import MemoryBudget
 from clipes_core.config.dataset import DatasetConfig
 from clipes_core.config.execution import DECODE_MEMORY_MIB
 from clipes_core.errors import ErrorKind, PhotoError
-from clipes_core.photos.rgb_conversion import conversion_bytes, reduce_while_decoding, to_rgb
+from clipes_core.photos.rgb_conversion import RgbPhoto, conversion_bytes, reduce_while_decoding, to_rgb
 from clipes_core.preprocessing import limited_size
 
 if TYPE_CHECKING:
@@ -108,9 +108,18 @@ def _decode(photo: Photo, data: bytes, config: DatasetConfig) -> LoadedPhoto:
         encoded_size = encoded.size
         rgb = to_rgb(encoded, config.exif, config.max_side, draft=config.jpeg_scale == "reduced")
         notes = (*_note_suffix(photo.uri, encoded), *rgb.notes, *_note_stated_size(photo, encoded_size, rgb.size_hw))
-    if rgb.image.size != rgb.size_hw[::-1]:
-        notes = (*notes, f"reduced from {_format_size(rgb.size_hw)} to {_format_size(rgb.image.size[::-1])}")
-    return LoadedPhoto(rgb.image, rgb.size_hw, notes)
+    return LoadedPhoto(rgb.image, rgb.size_hw, (*notes, *_note_reduction(rgb)))
+
+
+def converted_image(image: Image.Image, config: DatasetConfig) -> LoadedPhoto:
+    """Convert an image in memory to RGB, and reduce it to `max_side`, as `load_photo` does with a file.
+
+    Raises:
+        PhotoError: the image cannot be decoded or converted, or is too small.
+    """
+    with translate_decoding_errors("the image"):
+        rgb = to_rgb(image, config.exif, config.max_side)
+    return LoadedPhoto(rgb.image, rgb.size_hw, (*rgb.notes, *_note_reduction(rgb)))
 
 
 def decoding_bytes(photo: Photo, data: bytes, config: DatasetConfig, viewer: "Viewer | None" = None) -> int:
@@ -217,6 +226,13 @@ def _note_stated_size(photo: Photo, encoded_size: tuple[int, int], size_hw: tupl
         return ()
     width, height = photo.stated_size
     return (f"the label file states {width}x{height}, but the photo has {_format_size(size_hw)}",)
+
+
+def _note_reduction(rgb: RgbPhoto) -> tuple[str, ...]:
+    """Return a note if a photo was reduced to the largest permitted side."""
+    if rgb.image.size == rgb.size_hw[::-1]:
+        return ()
+    return (f"reduced from {_format_size(rgb.size_hw)} to {_format_size(rgb.image.size[::-1])}",)
 
 
 def _format_size(size_hw: tuple[int, int]) -> str:

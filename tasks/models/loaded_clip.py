@@ -1,5 +1,7 @@
 """The CLIP of a worker process, loaded once and kept for all of the worker's shards."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import torch
@@ -18,9 +20,7 @@ def loaded_backbone(config: ClipConfig, digest: str, precision: str) -> Backbone
     Raises:
         WeightsError, TransientError: for the same reasons as `loaded_clip`.
     """
-    torch.backends.cudnn.allow_tf32 = False  # a GPU would otherwise round the pixels that the patch embedding reads
-    visual = loaded_clip(config, digest).model.visual
-    return Backbone(visual, config.pooling, current_worker().slot.device, precision)
+    return image_network(loaded_clip(config, digest), config, current_worker().slot.device, precision)
 
 
 @cache
@@ -39,6 +39,33 @@ def loaded_clip(config: ClipConfig, digest: str) -> Clip:
     clip = load_clip(config)
     check_unchanged(f"clip.pretrained {config.pretrained}", digest, clip.digest)
     return clip
+
+
+def image_network(clip: Clip, config: ClipConfig, device: str, precision: str) -> Backbone:
+    """Return the image network of a CLIP on a device.
+
+    Args:
+        clip: the model.
+        config: settings of CLIP.
+        device: torch device.
+        precision: precision of the matrix products, which must not be auto.
+
+    Raises:
+        WeightsError: the image network is not a ViT that `Backbone` supports.
+    """
+    torch.backends.cudnn.allow_tf32 = False  # a GPU would otherwise round the pixels that the patch embedding reads
+    return Backbone(clip.model.visual, config.pooling, device, precision)
+
+
+@contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """Let torch use this number of threads in the block. The number decides the last bits of results on a CPU."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def logit_scale(clip: Clip) -> float:

@@ -104,7 +104,7 @@ class Cams(Stage):
         viewer = Viewer(list_views(config.cam), backbone.patch_size)
         compute, memory_mib = partial(batch_cams, backbone, [texts], config.cam), config.execution.decode_memory_mib
         found = compute_in_batches(
-            job.photos, config.dataset, viewer.patch_size, compute, viewer, _known_cams, memory_mib
+            job.photos, config.dataset, viewer.patch_size, compute, viewer, known_cams, memory_mib
         )
         for photo, loaded, cams in found:
             if isinstance(cams, PhotoError):
@@ -112,7 +112,7 @@ class Cams(Stage):
                 continue
             assert loaded is not None  # because the photo has a result
             notes = () if _competes(photo, texts, config.cam) else (NO_COMPETITOR,)
-            yield _row(photo, loaded, backbone.patch_size, cams[0], notes)
+            yield cams_row(photo, loaded, backbone.patch_size, cams[0], notes)
 
 
 CAMS = Cams()
@@ -136,7 +136,7 @@ def batch_cams(
     return cams_of_batch(backbone, text_sets, photos, class_ids, config)
 
 
-def _known_cams(photo: Photo) -> "list[PhotoCams] | None":
+def known_cams(photo: Photo) -> "list[PhotoCams] | None":
     """Return the empty CAMs of a photo without classes, and None for any other photo."""
     from clipes_core.cams import PhotoCams
 
@@ -149,13 +149,22 @@ def _competes(photo: Photo, texts: TextFeatures, config: CamConfig) -> bool:
     return not config.softmax or len(photo.class_ids) != 1 or BACKGROUND_ID in texts.class_ids
 
 
-def _row(
+def cams_row(
     photo: Photo,
     loaded: "LoadedPhoto[PhotoViews]",
     patch_size: int,
     cams: "PhotoCams",
     notes: tuple[str, ...],
 ) -> CamsRow:
+    """Return the row of a photo whose CAMs have been computed.
+
+    Args:
+        photo: the photo.
+        loaded: its views.
+        patch_size: side of a patch [px].
+        cams: its CAMs.
+        notes: further remarks about the photo.
+    """
     height, width = loaded.size_hw
     work_height, work_width = loaded.image.size_hw
     grid_h, grid_w = patch_grid(loaded.image.size_hw, patch_size)

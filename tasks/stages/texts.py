@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from typing_extensions import override
@@ -13,7 +13,12 @@ from clipes.tasks.plan.row_schema import column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.plan.stage_keys import key_without_upstream
+from clipes_core.config.pseudo_masks import PromptsConfig
 from clipes_core.text_features import TextFeatures
+from clipes_core.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from clipes.tasks.models.clip import Clip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,20 +71,41 @@ class Texts(Stage):
             WeightsError: the weights cannot be used.
         """
         from clipes.tasks.models.loaded_clip import loaded_clip
-        from clipes_core.prompts import sentences, text_feature, vocabulary_texts
 
-        clip, prompts = loaded_clip(job.config.clip, job.model_digest), job.config.prompts
-        for text in vocabulary_texts(job.vocabulary, prompts):
-            feature = text_feature(clip.model, clip.tokenizer, text.phrases, prompts.templates)
-            yield TextRow(
-                class_id=text.class_id,
-                name=text.name,
-                sentences=tuple(line for phrase in text.phrases for line in sentences(phrase, prompts.templates)),
-                feature=feature.cpu().numpy(),
-            )
+        yield from text_rows(loaded_clip(job.config.clip, job.model_digest), job.vocabulary, job.config.prompts)
 
 
 TEXTS = Texts()
+
+
+def text_rows(clip: "Clip", vocabulary: Vocabulary, prompts: PromptsConfig) -> Iterator[TextRow]:
+    """Insert the words of a vocabulary into templates, and encode the resulting sentences.
+
+    Raises:
+        PromptError: a sentence is too long for CLIP.
+    """
+    from clipes_core.prompts import sentences, text_feature, vocabulary_texts
+
+    for text in vocabulary_texts(vocabulary, prompts):
+        yield TextRow(
+            class_id=text.class_id,
+            name=text.name,
+            sentences=tuple(line for phrase in text.phrases for line in sentences(phrase, prompts.templates)),
+            feature=text_feature(clip.model, clip.tokenizer, text.phrases, prompts.templates).cpu().numpy(),
+        )
+
+
+def text_features(clip: "Clip", vocabulary: Vocabulary, prompts: PromptsConfig) -> TextFeatures:
+    """Compute the text features that `read_texts` reads in a run with the same settings.
+
+    Raises:
+        PromptError: a sentence is too long for CLIP.
+    """
+    from clipes.tasks.models.loaded_clip import logit_scale
+
+    rows = list(text_rows(clip, vocabulary, prompts))
+    features = np.asarray([row.feature for row in rows], dtype=np.float32)
+    return TextFeatures(np.asarray([row.class_id for row in rows]), features, logit_scale(clip))
 
 
 class CandidateTexts(Texts):

@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-LAYERS = ("flows", "tasks", "clipes_core")
+LAYERS = ("clipes/api", "flows", "tasks", "clipes_core")
 
 
 def source_files(folder: str = "") -> list[Path]:

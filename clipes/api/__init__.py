@@ -1,0 +1,1 @@
+"""The functions and classes that `import clipes` offers. It is the highest layer: no other code imports it."""
