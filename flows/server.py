@@ -28,6 +28,7 @@ from clipes.tasks.machine.prefect_server import (
     url_setting,
     without_password,
 )
+from clipes.tasks.machine.terminal import announce
 from clipes_core.errors import ConfigError, StageError, UsageError
 
 START_SECONDS = 180  # on a busy machine, a server takes a minute to start
@@ -69,7 +70,8 @@ class Server:
         keeper = _Keeper(self.shared)
         with in_background(keeper.keep, "keep-server"):
             while True:
-                self._wait(keeper)
+                with announce("starting the Prefect server" if self.shared else "connecting to the Prefect server"):
+                    self._wait(keeper)
                 restarts = keeper.restarts
                 try:
                     with interruption_first(), translate_prefect_errors(self._log):

@@ -14,6 +14,7 @@ from clipes.tasks.inputs.datasets.entries import PHOTO_EXTENSIONS, without_exten
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos
 from clipes.tasks.inputs.pngs import palette_png, resized_ids
 from clipes.tasks.machine.devices import available_devices
+from clipes.tasks.machine.terminal import announce
 from clipes.tasks.models.segmenter_file import load_segmenter, predict_ids
 from clipes.tasks.stages.segmenter import SEGMENTER
 from clipes.tasks.storage.checksums.weights import check_weights
@@ -99,7 +100,8 @@ def predict(store_uri: str, name: str, request: PredictionRequest) -> Iterator[P
         request.to, lambda: [*(photo.uri for photo in photos), *RunFiles(store_uri, name).input_uris()]
     )
     output.check(file for photo in photos for file in _file_names(photo, request.overlay))
-    segmenter = load_segmenter(weights, device)
+    with announce("loading the segmenter"):
+        segmenter = load_segmenter(weights, device)
     if config.evaluation.crf.enabled:
         prepare_crf(config.evaluation.crf, logger.info, logger.warning)
     palette = np.asarray(segmenter.palette, dtype=np.uint8)

@@ -8,6 +8,7 @@ from typing import Self
 
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.machine.devices import cores
+from clipes.tasks.machine.terminal import announce
 from clipes.tasks.machine.worker_state import NetworkWorkers, WorkerSlot
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord
 from clipes.tasks.plan.stage import Stage, Workers
@@ -86,7 +87,8 @@ class Runner(ABC):
         """
         from clipes.tasks.models.clip import weights_digest
 
-        return NetworkWorkers(tuple(self.slots["gpu"]), weights_digest(self.config.clip))
+        with announce("reading the weights of CLIP"):
+            return NetworkWorkers(tuple(self.slots["gpu"]), weights_digest(self.config.clip))
 
     def gpus(self) -> int:
         """Return how many GPUs all workers share; 0 if networks run on processors. Call it while the runner is open."""

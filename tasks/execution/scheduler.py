@@ -228,7 +228,7 @@ def rows_done(ledger: Ledger, runner: Runner, stage: str) -> Done:
     A row counts once, even if a worker has died and the row is copied or computed again.
     """
     computed, reused = ledger.finished_rows(stage)
-    return Done(computed + runner.rows(stage), reused)
+    return Done(computed + runner.rows(stage), reused, ledger.permanent_failures(stage))
 
 
 @contextmanager
@@ -251,7 +251,7 @@ def scheduler_for(run: PreparedRun, ledger: Ledger, runner: Runner) -> Iterator[
         }
         threads["cached"] = stack.enter_context(ThreadPoolTaskRunner(max_workers=1))
         stack.callback(runner.cancel)
-        stack.enter_context(show_progress(totals, done))
+        stack.enter_context(show_progress(run.config.name, totals, done))
         stack.enter_context(show_progress_in_ui(run.config.name, totals, done))
         scheduler = Scheduler(ledger, runner, threads)
         stack.enter_context(in_background(lambda _: scheduler.submit_ready(), "submit"))

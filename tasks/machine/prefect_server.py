@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
+from clipes.tasks.machine.terminal import announce
 from clipes_core.errors import ClipesError, ConfigError, ServerLostError, StageError, StorageError
 
 if TYPE_CHECKING:
@@ -182,7 +183,12 @@ def load_prefect() -> None:
         ConfigError: Prefect cannot use its settings.
     """
     printed = io.StringIO()  # Prefect prints some warnings, and warns of the cause of some errors before it raises them
-    with warnings.catch_warnings(record=True) as caught, redirect_stderr(printed), translate_prefect_errors():
+    with (
+        announce("loading Prefect"),
+        warnings.catch_warnings(record=True) as caught,
+        redirect_stderr(printed),
+        translate_prefect_errors(),
+    ):
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", UserWarning)
         from prefect.settings import PREFECT_HOME

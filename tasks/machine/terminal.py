@@ -1,11 +1,13 @@
 """Print text of any origin on a terminal of any encoding, so that no part of the text controls the terminal.
 
-`printable` makes a text safe. `TerminalConsole` applies it to each text and table cell that is printed.
+`printable` makes a text safe. `TerminalConsole` applies it to each text and table cell that is printed. `announce` says
+what a command waits for.
 """
 
 import io
 import os
 import sys
+import threading
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,12 +18,15 @@ from rich.console import Console
 from rich.text import Text
 from typing_extensions import override
 
+from clipes.tasks.machine.background import in_background
 from clipes_core.errors import StorageError
 
 DEFAULT_WIDTH = 80  # [columns]
+PATIENCE_SECONDS = 1.0  # a command that waits longer says what it waits for
 STANDARD_STREAMS = 3  # standard input, output and error have the file descriptors 0, 1 and 2
 KEPT = "\n\t"
 ESCAPED = ("Cc", "Cs", "Zl", "Zp")  # Unicode's control characters, lone surrogates, line and paragraph separators
+_SPINNING = threading.Lock()  # held while a spinner is shown
 DIRECTIONS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
@@ -70,6 +75,43 @@ class TerminalConsole(Console):
             Path(os.devnull).open("w") as null,
         ):  # so that what is still buffered can be written at exit
             os.dup2(null.fileno(), self.file.fileno())
+
+
+@contextmanager
+def announce(what: str, stream: TextIO | None = None) -> Iterator[None]:
+    """Say what the command is doing if the block takes longer than PATIENCE_SECONDS.
+
+    A terminal shows a spinner and the elapsed time until the block ends, but one spinner at a time. Any other stream
+    gets one line.
+
+    Args:
+        what: what the block does, such as "starting the Prefect server".
+        stream: stream to print to; standard error by default.
+    """
+    console = TerminalConsole(stream or sys.stderr, soft_wrap=True)
+
+    def say(stop: threading.Event) -> None:
+        if stop.wait(PATIENCE_SECONDS):
+            return
+        if not console.file.isatty():
+            console.print(f"clipes: {what} ...")
+        elif _SPINNING.acquire(blocking=False):
+            try:
+                _spin(console, what, stop)
+            finally:
+                _SPINNING.release()
+
+    with in_background(say, "announce"):
+        yield
+
+
+def _spin(console: Console, what: str, stop: threading.Event) -> None:
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # most commands need none
+
+    columns = (SpinnerColumn(), TextColumn("clipes: {task.description} ..."), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as spinner:
+        spinner.add_task(what, total=None)
+        stop.wait()
 
 
 class _StandardOutput(io.TextIOWrapper):

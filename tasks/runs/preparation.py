@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 from clipes.tasks.inputs.datasets.listing import Listing, check_split, read_dataset
 from clipes.tasks.inputs.templates import shipped_templates
 from clipes.tasks.inputs.vocabularies import load_vocabulary
+from clipes.tasks.machine.terminal import announce
 from clipes.tasks.machine.worker_state import NetworkWorkers, WorkerSlot
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse
 from clipes.tasks.plan.run_inputs import RunInputs
@@ -48,7 +49,8 @@ def list_photos(config: RunConfig) -> Listing:
     Raises:
         UsageError: the vocabulary or the data set cannot be used, or no photo has a label.
     """
-    listing = read_dataset(config.dataset, checked_vocabulary(config), store=config.store)
+    with announce("listing the photos"):
+        listing = read_dataset(config.dataset, checked_vocabulary(config), store=config.store)
     _check_labels(listing)
     return _sampled(listing, config.dataset.sample)
 
@@ -142,9 +144,10 @@ def check_training(run: PreparedRun) -> None:
     """
     recipe = run.inputs.training
     if recipe is not None and not _has_trained(run):
-        from clipes.tasks.training.trial import try_recipe  # imports torch and MMSegmentation
+        with announce("trying the training"):
+            from clipes.tasks.training.trial import try_recipe  # imports torch and MMSegmentation
 
-        try_recipe(cast("Recipe", recipe), 1 + len(run.inputs.vocabulary.classes))
+            try_recipe(cast("Recipe", recipe), 1 + len(run.inputs.vocabulary.classes))
 
 
 def check_request(config: RunConfig, until: str) -> None:

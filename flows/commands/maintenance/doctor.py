@@ -7,6 +7,7 @@ import typer
 from clipes.flows.commands.options import DEFAULT_STORE, Set, Store, location
 from clipes.flows.exit_codes import FAILED
 from clipes.flows.terminal.consoles import out
+from clipes.tasks.machine.terminal import announce
 
 
 def doctor(
@@ -31,8 +32,10 @@ def doctor(
     config = config_of_overrides(values, overrides or ())
     runner = check_runner(config)  # so that a mistake is reported before the examination, which takes seconds
     from clipes.flows.terminal.result_tables import print_findings
-    from clipes.tasks.commands.doctor import Finding, examine
 
-    findings = [*examine(config.store, config.clip), *(Finding(*each) for each in runner.examine(config))]
+    with announce("examining this machine"):
+        from clipes.tasks.commands.doctor import Finding, examine
+
+        findings = [*examine(config.store, config.clip), *(Finding(*each) for each in runner.examine(config))]
     if not print_findings(out, findings):
         raise typer.Exit(FAILED)

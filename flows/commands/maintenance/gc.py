@@ -7,6 +7,7 @@ import typer
 
 from clipes.flows.commands.options import DEFAULT_STORE, Store
 from clipes.flows.terminal.consoles import out
+from clipes.tasks.machine.terminal import announce
 
 
 def gc(
@@ -23,5 +24,6 @@ def gc(
     from clipes.tasks.commands.garbage import counted_garbage, find_garbage, remove_garbage, seconds_of
 
     search = remove_garbage if yes else find_garbage
-    found = search(store, seconds_of(older_than), time.time())
-    print_garbage(out, counted_garbage(found), removed=yes)
+    with announce("searching the store"):
+        counts = counted_garbage(search(store, seconds_of(older_than), time.time()))
+    print_garbage(out, counts, removed=yes)

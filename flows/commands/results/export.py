@@ -8,6 +8,7 @@ from clipes.flows.commands.completion import complete_formats
 from clipes.flows.commands.options import DEFAULT_STORE, Name, Store, To
 from clipes.flows.terminal.consoles import out
 from clipes.tasks.commands.export.formats import DEFAULT_FORMAT, FORMATS, SEGMENTER_FORMAT, export_run
+from clipes.tasks.machine.terminal import announce
 from clipes_core.errors import UsageError
 
 FORMATS_HELP = "; ".join(f"{name}: {entry.contents}" for name, entry in FORMATS.items())
@@ -40,7 +41,8 @@ def export(
     if segmenter and format_name not in (None, SEGMENTER_FORMAT):
         raise UsageError(f"--segmenter means --format {SEGMENTER_FORMAT}, not {format_name}: leave out one of the two")
     chosen = SEGMENTER_FORMAT if segmenter else format_name or DEFAULT_FORMAT
-    exported = export_run(chosen, store, name, to, ignore_below)
+    with announce("exporting the masks"):
+        exported = export_run(chosen, store, name, to, ignore_below)
     from clipes.flows.terminal.result_tables import print_exported
 
     print_exported(out, exported, name, to)

@@ -7,6 +7,7 @@ import typer
 from clipes.flows.commands.options import DEFAULT_STORE, Name, Store, To, location
 from clipes.flows.exit_codes import FAILED
 from clipes.flows.terminal.consoles import err, out
+from clipes.tasks.machine.terminal import announce
 
 
 def predict(
@@ -30,7 +31,8 @@ def predict(
     from clipes.tasks.storage.run_status import find_run
 
     find_run(store, name)  # so that an unknown run is reported before torch is imported
-    from clipes.tasks.commands.predictions import PredictionRequest, predict
+    with announce("loading torch and MMSegmentation"):
+        from clipes.tasks.commands.predictions import PredictionRequest, predict
 
     written, failed = 0, 0
     for photo in predict(store, name, PredictionRequest(tuple(images), to, overlay, device)):

@@ -3,6 +3,7 @@
 from clipes.flows.commands.options import DEFAULT_STORE, Name, Store
 from clipes.flows.terminal.consoles import out
 from clipes.tasks.machine.prefect_server import load_prefect
+from clipes.tasks.machine.terminal import announce
 
 
 def report(name: Name, store: Store = DEFAULT_STORE) -> None:
@@ -11,6 +12,8 @@ def report(name: Name, store: Store = DEFAULT_STORE) -> None:
 
     find_run(store, name)  # so that an unknown run is reported before Prefect is imported
     load_prefect()
-    from clipes.tasks.report.report_file import write_report
+    with announce("writing the report"):
+        from clipes.tasks.report.report_file import write_report
 
-    out.print(f"report: {write_report(store, name)}")
+        uri = write_report(store, name)
+    out.print(f"report: {uri}")

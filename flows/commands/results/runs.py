@@ -2,6 +2,7 @@
 
 from clipes.flows.commands.options import DEFAULT_STORE, Json, Store
 from clipes.flows.terminal.consoles import out
+from clipes.tasks.machine.terminal import announce
 from clipes_core.errors import UsageError
 
 
@@ -9,7 +10,8 @@ def runs(store: Store = DEFAULT_STORE, as_json: Json = False) -> None:
     """List the runs in a store, the last started first."""
     from clipes.tasks.storage.run_status import read_runs
 
-    found = read_runs(store)
+    with announce("reading the runs"):
+        found = read_runs(store)
     if as_json:
         from clipes.tasks.commands.status_json import runs_json
 

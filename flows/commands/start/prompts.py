@@ -8,6 +8,7 @@ from clipes.flows.commands.options import Config, Fresh, RetryErrors, Set, Store
 from clipes.flows.exit_codes import explain_resume
 from clipes.flows.terminal.consoles import out
 from clipes.tasks.machine.prefect_server import load_prefect
+from clipes.tasks.machine.terminal import announce
 
 
 def prompts(
@@ -59,10 +60,11 @@ def prompts(
     load_prefect()
     from clipes.flows.server import provide_server
 
-    with provide_server() as server:  # The server starts while torch is imported.
-        from clipes.flows.flow_runs import keep_sigterm_handler
-        from clipes.flows.prompt_selection import prompt_selection
-        from clipes.flows.terminal.result_tables import print_selection
+    with provide_server() as server:  # The server starts while the flow is imported.
+        with announce("loading the ranking"):
+            from clipes.flows.flow_runs import keep_sigterm_handler
+            from clipes.flows.prompt_selection import prompt_selection
+            from clipes.flows.terminal.result_tables import print_selection
 
         flow, scored = keep_sigterm_handler(prompt_selection), miou_templates if with_miou else 0
         with explain_resume():

@@ -9,6 +9,7 @@ from clipes.flows.commands.options import Config, Fresh, RetryErrors, Set, Store
 from clipes.flows.exit_codes import explain_resume
 from clipes.flows.terminal.consoles import out
 from clipes.tasks.machine.prefect_server import load_prefect
+from clipes.tasks.machine.terminal import announce
 
 
 def run(
@@ -62,10 +63,11 @@ def run(
     load_prefect()
     from clipes.flows.server import provide_server
 
-    with provide_server() as server:  # The server starts while torch is imported.
-        from clipes.flows.flow_runs import keep_sigterm_handler
-        from clipes.flows.pipeline import pipeline
-        from clipes.flows.terminal.result_tables import print_summary
+    with provide_server() as server:  # The server starts while the pipeline is imported.
+        with announce("loading the pipeline"):
+            from clipes.flows.flow_runs import keep_sigterm_handler
+            from clipes.flows.pipeline import pipeline
+            from clipes.flows.terminal.result_tables import print_summary
 
         flow = keep_sigterm_handler(pipeline)
         with explain_resume():

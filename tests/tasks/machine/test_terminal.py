@@ -1,15 +1,18 @@
 import io
 import os
 import random
+import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 from rich.table import Table
 from support.hostile_texts import hostile_texts
 
-from clipes.tasks.machine.terminal import TerminalConsole, prepare_streams, printable
+from clipes.tasks.machine import terminal
+from clipes.tasks.machine.terminal import TerminalConsole, announce, prepare_streams, printable
 
 SEEDS = range(100)
 PROGRAM = """
@@ -113,3 +116,55 @@ def test_a_width_of_0_hides_nothing(monkeypatch):
     stream = io.StringIO()
     TerminalConsole(stream).print("a text")
     assert stream.getvalue().strip() == "a text"
+
+
+def announced(stream, monkeypatch, patience, until):
+    """Announce a wait that ends as soon as `until` returns, and return nothing."""
+    monkeypatch.setattr(terminal, "PATIENCE_SECONDS", patience)
+    with announce("starting the engine", stream):
+        until()
+
+
+def test_a_short_wait_is_not_announced(monkeypatch):
+    stream = io.StringIO()
+    announced(stream, monkeypatch, 600.0, lambda: None)
+    assert stream.getvalue() == ""
+
+
+def test_a_long_wait_is_announced_with_one_line(monkeypatch):
+    stream = Written()
+    announced(stream, monkeypatch, 0.0, stream.written.wait)
+    assert stream.getvalue() == "clipes: starting the engine ...\n"
+
+
+def test_a_terminal_shows_a_spinner_that_disappears(monkeypatch):
+    reading, writing = os.openpty()
+    with open(writing, "w", encoding="utf-8") as stream:  # noqa: PTH123
+        announced(stream, monkeypatch, 0.0, lambda: read_until(reading, "starting the engine ... 0:00:0"))
+        stream.write("next line")
+        stream.flush()
+        rest = read_until(reading, "next line")
+    os.close(reading)
+    assert "\x1b[2K" in rest  # the line of the spinner is erased
+
+
+def read_until(descriptor, text):
+    """Read from a terminal until it has shown a text, and return what it has shown."""
+    shown = ""
+    while text not in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown):
+        shown += os.read(descriptor, 1 << 16).decode()
+    return shown
+
+
+class Written(io.StringIO):
+    """A stream that tells when a line has been written to it."""
+
+    def __init__(self):
+        super().__init__()
+        self.written = threading.Event()
+
+    def write(self, text):
+        count = super().write(text)
+        if "\n" in text:
+            self.written.set()
+        return count
