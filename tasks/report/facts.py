@@ -11,11 +11,11 @@ import numpy as np
 from clipes.tasks.report.gallery.pictures import Pictures
 from clipes.tasks.report.photo_counts import PhotoCounts, count_photos
 from clipes.tasks.report.segmenter_facts import SegmenterFacts, segmenter_facts
+from clipes.tasks.report.truth_facts import TruthFacts, truth_facts
 from clipes.tasks.runs.artifacts import RunArtifacts
 from clipes.tasks.runs.photos_to_check import PhotoToCheck, photos_to_check
 from clipes.tasks.stages.cams import CAMS
 from clipes.tasks.stages.columns.confidence import shard_confidence
-from clipes.tasks.stages.mask_scores import CELL_COLUMNS, MASK_SCORES, photo_mious
 from clipes.tasks.stages.masks import MASKS
 from clipes.tasks.stages.registry import all_names
 from clipes.tasks.stages.texts import TEXTS
@@ -61,6 +61,8 @@ class RunFacts:
         to_check: image_id -> photo that a person should look at, the most suspicious first.
         confidence: (256,) int64, number of pixels at each stored confidence level, over all masks.
         picks: ids of the photos for the gallery.
+        truth: comparison of the masks with true masks; None if no photo is scored, or if the report shows no mIoU of
+            single photos.
         basis: quantity by which the gallery's best and worst photos were chosen; `nothing` if the gallery has only
             randomly chosen photos.
         segmenter: facts about the segmenter and its evaluation.
@@ -78,6 +80,7 @@ class RunFacts:
     to_check: Mapping[str, PhotoToCheck]
     confidence: np.ndarray
     picks: Picks
+    truth: TruthFacts | None
     basis: Basis
     segmenter: SegmenterFacts
     artifacts: RunArtifacts
@@ -109,7 +112,8 @@ def gather(status: RunStatus, artifacts: RunArtifacts, pictures: Pictures | None
     others = partial(GalleryChoice, config.report.gallery - len(suspicious), suspicious)
     masks, confidence, by_confidence = _masks(artifacts, others())
     known = 1 + len(vocabulary.classes)
-    scored = _scored(artifacts, known, others()) if shows_photo_scores(status, PSEUDO_MASK) else None
+    scored = others()
+    truth = truth_facts(artifacts, known, scored) if shows_photo_scores(status, PSEUDO_MASK) else None
     picks, basis = _choice(artifacts, others(), scored, by_confidence)
     picks = replace(picks, to_check=suspicious)
     photos = count_photos(artifacts, MANIFEST_FILE, {*suspicious, *picks.best, *picks.worst, *picks.random})
@@ -127,6 +131,7 @@ def gather(status: RunStatus, artifacts: RunArtifacts, pictures: Pictures | None
         to_check=to_check,
         confidence=confidence,
         picks=picks,
+        truth=truth if scored.photos else None,
         basis=basis,
         segmenter=segmenter,
         artifacts=artifacts,
@@ -152,15 +157,8 @@ def shows_photo_scores(status: RunStatus, scored: Scored) -> bool:
     return status.metrics is None or scored.key in status.metrics
 
 
-def _scored(artifacts: RunArtifacts, num_classes: int, choice: GalleryChoice) -> GalleryChoice:
-    for row in artifacts.rows(MASK_SCORES.name, ("image_id", "status", *CELL_COLUMNS)):
-        if row["status"] == "ok":
-            choice.add(row["image_id"], photo_mious(row, num_classes).get(PSEUDO_MASK.key, float("nan")))
-    return choice
-
-
 def _choice(
-    artifacts: RunArtifacts, seen: GalleryChoice, scored: GalleryChoice | None, by_confidence: GalleryChoice
+    artifacts: RunArtifacts, seen: GalleryChoice, scored: GalleryChoice, by_confidence: GalleryChoice
 ) -> tuple[Picks, Basis]:
     """Choose the photos of the gallery.
 
@@ -170,10 +168,10 @@ def _choice(
     Args:
         artifacts: artifacts of the run.
         seen: choice to which no photo has been added.
-        scored: choice by mIoU; None if the report shows no mIoU of single photos.
+        scored: choice by mIoU, without photos if the report shows no mIoU of single photos.
         by_confidence: choice by mean confidence, as `_masks` returned it.
     """
-    if scored is not None and scored.photos:
+    if scored.photos:
         return scored.picks(), "miou"
     if by_confidence.photos:
         return by_confidence.picks(), "confidence"

@@ -15,6 +15,7 @@ from clipes.tasks.report.gallery.training_plots import training_plots
 from clipes.tasks.report.notes import headline, notes, state_of
 from clipes.tasks.report.scores import ranked_by, ranked_classes
 from clipes.tasks.report.sections.to_check import to_check_section
+from clipes.tasks.report.sections.truth import calibration_section, confusions_section, spread_section
 from clipes.tasks.report.training_wording import describe_training
 from clipes.tasks.runs.ledger import SHARD_STATES
 from clipes.tasks.stages.registry import STAGES, all_names
@@ -81,6 +82,9 @@ def page(facts: RunFacts) -> str:
         shown_classes=sorted(shown),
         names=["background", *(entry.name for entry in facts.vocabulary.classes)],
         to_check=to_check_section(facts),
+        calibration=calibration_section(facts),
+        confusions=confusions_section(facts),
+        spread=spread_section(facts),
         config=yaml.safe_dump(facts.status.run["config"], sort_keys=False, allow_unicode=True),
     )
 
