@@ -6,7 +6,7 @@ import typer
 
 from clipes.flows.commands.options import DEFAULT_STORE, Name, Store, To
 from clipes.flows.terminal.consoles import out
-from clipes.tasks.commands.export.formats import DEFAULT_FORMAT, FORMATS, SEGMENTER_FORMAT, export_run
+from clipes.tasks.commands.export.formats import DEFAULT_FORMAT, FORMATS, SEGMENTER_FORMAT, ExportOptions, export_run
 from clipes_core.errors import UsageError
 
 FORMATS_HELP = "; ".join(f"{name}: {entry.contents}" for name, entry in FORMATS.items())
@@ -27,6 +27,10 @@ def export(
             help="Set pixels of pseudo masks to 255 (ignore) if their confidence is below this value; 0: set no pixel.",
         ),
     ] = 0.95,
+    confidence: Annotated[
+        bool, typer.Option("--confidence", help="Also write the confidence map of each mask.")
+    ] = False,
+    photos: Annotated[bool, typer.Option("--photos", help="Also copy the photos.")] = False,
     segmenter: Annotated[bool, typer.Option("--segmenter", help=f"Same as --format {SEGMENTER_FORMAT}.")] = False,
     store: Store = DEFAULT_STORE,
 ) -> None:
@@ -34,7 +38,7 @@ def export(
     if segmenter and format_name not in (None, SEGMENTER_FORMAT):
         raise UsageError(f"--segmenter means --format {SEGMENTER_FORMAT}, not {format_name}: leave out one of the two")
     chosen = SEGMENTER_FORMAT if segmenter else format_name or DEFAULT_FORMAT
-    exported = export_run(chosen, store, name, to, ignore_below)
+    exported = export_run(chosen, store, name, to, ignore_below, ExportOptions(confidence, photos))
     from clipes.flows.terminal.result_tables import print_exported
 
     print_exported(out, exported, name, to)
