@@ -32,6 +32,10 @@ FORMATS = {
     "voc": ExportFormat("clipes.tasks.commands.export.voc", "pseudo masks as VOC palette PNGs"),
     "ids": ExportFormat("clipes.tasks.commands.export.ids", "grey PNGs of class ids, for OpenCV"),
     "coco": ExportFormat("clipes.tasks.commands.export.coco", "COCO's instance JSON with RLE"),
+    "yolo": ExportFormat("clipes.tasks.commands.export.yolo", "polygons for YOLO's segmentation"),
+    "cvat": ExportFormat("clipes.tasks.commands.export.cvat", "masks in CVAT's XML for images"),
+    "labelstudio": ExportFormat("clipes.tasks.commands.export.labelstudio", "brush strokes in Label Studio's JSON"),
+    "hf": ExportFormat("clipes.tasks.commands.export.hf", "Parquet files for Hugging Face's datasets"),
     "voc-server": ExportFormat(
         "clipes.tasks.commands.export.voc_server",
         "the segmenter's masks in the layout of VOC's evaluation server",
