@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).parents[1]
 CONFIG = "configs/demo.yaml"
 DEMO_SEED = 0  # dataset.seed in CONFIG
+CHECK_HEADING = "## Photos to check"  # benchmarks.check_results writes the section under this heading
 SEGMENTER_HEADING = "## The segmenter"  # benchmarks.segmenter_results writes the section under this heading
 SCORES = {
     "centre_box": "centre box (baseline)",
@@ -43,8 +44,8 @@ def main() -> None:
         for variant, settings in VARIANTS.items()
     }
     prompts = {seed: prompt_scores(seed, arguments.store) for seed in (DEMO_SEED, *arguments.seeds)}
-    segmenter = "".join(arguments.to.read_text().partition(SEGMENTER_HEADING)[1:])
-    arguments.to.write_text("\n".join(filter(None, [page(arguments.seeds, metrics, prompts), segmenter])))
+    others = "".join(arguments.to.read_text().partition(CHECK_HEADING)[1:])
+    arguments.to.write_text("\n".join(filter(None, [page(arguments.seeds, metrics, prompts), others])))
     print(f"wrote {arguments.to}")
 
 
@@ -106,7 +107,7 @@ def page(
     metrics: Mapping[str, Sequence[Mapping[str, Any]]],
     prompts: Mapping[int, Mapping[str, Any]],
 ) -> str:
-    """Return the content of docs/results.md without the section on the segmenter."""
+    """Return the content of docs/results.md without the sections that other benchmarks write."""
     command = f"python -m benchmarks.demo_results --seeds {' '.join(map(str, seeds))}"
     lines = [
         "# Results on the demo's scenes",

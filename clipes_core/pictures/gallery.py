@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +15,13 @@ class Picks:
         best: ids of the best photos, highest score first.
         worst: ids of the worst photos, lowest score first.
         random: ids of random photos, ordered by a hash of the id.
+        to_check: ids of the photos that a person should look at, the most suspicious first.
     """
 
     best: tuple[str, ...]
     worst: tuple[str, ...]
     random: tuple[str, ...]
+    to_check: tuple[str, ...] = ()
 
 
 class GalleryChoice:
@@ -29,19 +32,23 @@ class GalleryChoice:
 
     Args:
         count: number of photos to choose in total; may be 0.
+        left_out: ids of photos that are not chosen, because the gallery shows them anyway.
 
     Attributes:
         photos: number of photos that have been added.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, left_out: Collection[str] = ()) -> None:
         self._count, self._scored, self.photos = count, 0, 0
+        self._left_out = frozenset(left_out)
         self._kept: dict[str, list[tuple[Any, str]]] = {"best": [], "worst": [], "random": []}
 
     def add(self, image_id: str, score: float) -> None:
         """Add a photo. A photo with the score nan is never among the best or the worst photos."""
-        order = int.from_bytes(hashlib.sha256(image_id.encode(errors="surrogatepass")).digest())
         self.photos += 1
+        if image_id in self._left_out:
+            return
+        order = int.from_bytes(hashlib.sha256(image_id.encode(errors="surrogatepass")).digest())
         self._keep("random", order, image_id)
         if not math.isnan(score):
             self._scored += 1

@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -10,10 +11,11 @@ import numpy as np
 from clipes.tasks.report.gallery.pictures import Pictures
 from clipes.tasks.report.photo_counts import PhotoCounts, count_photos
 from clipes.tasks.report.segmenter_facts import SegmenterFacts, segmenter_facts
+from clipes.tasks.report.truth_facts import TruthFacts, truth_facts
 from clipes.tasks.runs.artifacts import RunArtifacts
+from clipes.tasks.runs.photos_to_check import PhotoToCheck, photos_to_check
 from clipes.tasks.stages.cams import CAMS
 from clipes.tasks.stages.columns.confidence import shard_confidence
-from clipes.tasks.stages.mask_scores import CELL_COLUMNS, MASK_SCORES, photo_mious
 from clipes.tasks.stages.masks import MASKS
 from clipes.tasks.stages.registry import all_names
 from clipes.tasks.stages.texts import TEXTS
@@ -56,8 +58,11 @@ class RunFacts:
         rejects: photos without a result.
         sentences: class id -> prompts that CLIP encoded for the class; 0 is background.
         masks: number of pseudo masks.
+        to_check: image_id -> photo that a person should look at, the most suspicious first.
         confidence: (256,) int64, number of pixels at each stored confidence level, over all masks.
         picks: ids of the photos for the gallery.
+        truth: comparison of the masks with true masks; None if no photo is scored, or if the report shows no mIoU of
+            single photos.
         basis: quantity by which the gallery's best and worst photos were chosen; `nothing` if the gallery has only
             randomly chosen photos.
         segmenter: facts about the segmenter and its evaluation.
@@ -72,8 +77,10 @@ class RunFacts:
     rejects: Rejects
     sentences: Mapping[int, tuple[str, ...]]
     masks: int
+    to_check: Mapping[str, PhotoToCheck]
     confidence: np.ndarray
     picks: Picks
+    truth: TruthFacts | None
     basis: Basis
     segmenter: SegmenterFacts
     artifacts: RunArtifacts
@@ -100,11 +107,16 @@ def gather(status: RunStatus, artifacts: RunArtifacts, pictures: Pictures | None
     if "vocabulary" not in run:
         raise UsageError(f"run {run['name']} was written by an earlier version of clipes: run it again to get a report")
     config, vocabulary = parse_config(run["config"]), Vocabulary.model_validate(run["vocabulary"])
-    masks, confidence, sure = _masks(artifacts, config.report.gallery)
+    to_check = {photo.image_id: photo for photo in photos_to_check(status, artifacts)}
+    suspicious = tuple(to_check)[: config.report.gallery // 2]
+    others = partial(GalleryChoice, config.report.gallery - len(suspicious), suspicious)
+    masks, confidence, by_confidence = _masks(artifacts, others())
     known = 1 + len(vocabulary.classes)
-    scored = _scored(artifacts, known, config.report.gallery) if shows_photo_scores(status, PSEUDO_MASK) else None
-    picks, basis = _choice(artifacts, config.report.gallery, scored, sure)
-    photos = count_photos(artifacts, MANIFEST_FILE, {*picks.best, *picks.worst, *picks.random})
+    scored = others()
+    truth = truth_facts(artifacts, known, scored) if shows_photo_scores(status, PSEUDO_MASK) else None
+    picks, basis = _choice(artifacts, others(), scored, by_confidence)
+    picks = replace(picks, to_check=suspicious)
+    photos = count_photos(artifacts, MANIFEST_FILE, {*suspicious, *picks.best, *picks.worst, *picks.random})
     segmenter = segmenter_facts(
         run, artifacts, known, -(-config.report.gallery // 2), shows_photo_scores(status, SEGMENTER_MASK)
     )
@@ -116,8 +128,10 @@ def gather(status: RunStatus, artifacts: RunArtifacts, pictures: Pictures | None
         rejects=_rejects(artifacts),
         sentences=_sentences(artifacts),
         masks=masks,
+        to_check=to_check,
         confidence=confidence,
         picks=picks,
+        truth=truth if scored.photos else None,
         basis=basis,
         segmenter=segmenter,
         artifacts=artifacts,
@@ -125,9 +139,9 @@ def gather(status: RunStatus, artifacts: RunArtifacts, pictures: Pictures | None
     )
 
 
-def _masks(artifacts: RunArtifacts, gallery: int) -> tuple[int, np.ndarray, GalleryChoice]:
-    """Return the number of masks, a histogram of their confidence, and a `GalleryChoice` by mean confidence."""
-    masks, total, choice = 0, np.zeros(256, np.int64), GalleryChoice(gallery)
+def _masks(artifacts: RunArtifacts, choice: GalleryChoice) -> tuple[int, np.ndarray, GalleryChoice]:
+    """Return the number of masks, a histogram of their confidence, and the choice by mean confidence."""
+    masks, total = 0, np.zeros(256, np.int64)
     for shard in artifacts.each(MASKS.name, shard_confidence):
         masks, total = masks + len(shard.means), total + shard.histogram
         for image_id, mean in shard.means.items():
@@ -143,16 +157,8 @@ def shows_photo_scores(status: RunStatus, scored: Scored) -> bool:
     return status.metrics is None or scored.key in status.metrics
 
 
-def _scored(artifacts: RunArtifacts, num_classes: int, gallery: int) -> GalleryChoice:
-    choice = GalleryChoice(gallery)
-    for row in artifacts.rows(MASK_SCORES.name, ("image_id", "status", *CELL_COLUMNS)):
-        if row["status"] == "ok":
-            choice.add(row["image_id"], photo_mious(row, num_classes).get(PSEUDO_MASK.key, float("nan")))
-    return choice
-
-
 def _choice(
-    artifacts: RunArtifacts, gallery: int, scored: GalleryChoice | None, sure: GalleryChoice
+    artifacts: RunArtifacts, seen: GalleryChoice, scored: GalleryChoice, by_confidence: GalleryChoice
 ) -> tuple[Picks, Basis]:
     """Choose the photos of the gallery.
 
@@ -161,15 +167,14 @@ def _choice(
 
     Args:
         artifacts: artifacts of the run.
-        gallery: number of photos to choose.
-        scored: choice by mIoU; None if the report shows no mIoU of single photos.
-        sure: choice by mean confidence, as `_masks` returned it.
+        seen: choice to which no photo has been added.
+        scored: choice by mIoU, without photos if the report shows no mIoU of single photos.
+        by_confidence: choice by mean confidence, as `_masks` returned it.
     """
-    if scored is not None and scored.photos:
+    if scored.photos:
         return scored.picks(), "miou"
-    if sure.photos:
-        return sure.picks(), "confidence"
-    seen = GalleryChoice(gallery)
+    if by_confidence.photos:
+        return by_confidence.picks(), "confidence"
     for row in artifacts.rows(CAMS.name, ("image_id", "status")):
         if row["status"] == "ok":
             seen.add(row["image_id"], float("nan"))

@@ -14,6 +14,8 @@ from clipes.tasks.report.gallery.photo_gallery import Gallery
 from clipes.tasks.report.gallery.training_plots import training_plots
 from clipes.tasks.report.notes import headline, notes, state_of
 from clipes.tasks.report.scores import ranked_by, ranked_classes
+from clipes.tasks.report.sections.to_check import to_check_section
+from clipes.tasks.report.sections.truth import calibration_section, confusions_section, spread_section
 from clipes.tasks.report.training_wording import describe_training
 from clipes.tasks.runs.ledger import SHARD_STATES
 from clipes.tasks.stages.registry import STAGES, all_names
@@ -23,13 +25,16 @@ from clipes_core.config.pseudo_masks import AUTO_TEMPLATE
 from clipes_core.evaluation.scored import CENTRE_BOX, SCORED, Scored
 
 CONFIDENCE_BINS = 20
+TO_CHECK = {"to_check": "Photos to check, the most suspicious first (found without truth)"}
 GROUPS = {
     "miou": {
+        **TO_CHECK,
         "best": "Best pseudo masks, by the mIoU of each photo",
         "worst": "Worst pseudo masks, by the mIoU of each photo",
         "random": "Other photos (a reproducible random choice)",
     },
     "confidence": {
+        **TO_CHECK,
         "best": "Most confident pseudo masks, by mean confidence (no mask is scored)",
         "worst": "Least confident pseudo masks, by mean confidence (no mask is scored)",
         "random": "Other photos (a reproducible random choice)",
@@ -76,6 +81,10 @@ def page(facts: RunFacts) -> str:
         segmenter=segmenter,
         shown_classes=sorted(shown),
         names=["background", *(entry.name for entry in facts.vocabulary.classes)],
+        to_check=to_check_section(facts),
+        calibration=calibration_section(facts),
+        confusions=confusions_section(facts),
+        spread=spread_section(facts),
         config=yaml.safe_dump(facts.status.run["config"], sort_keys=False, allow_unicode=True),
     )
 
@@ -149,8 +158,8 @@ def _confidence(facts: RunFacts) -> dict[str, Any] | None:
     shares = shares_by_confidence(facts.confidence, CONFIDENCE_BINS).tolist()
     first = next(place for place, share in enumerate(shares) if share)
     bins = [{"low": place / CONFIDENCE_BINS, "share": share} for place, share in enumerate(shares)][first:]
-    sure = share_at_least(facts.confidence, PAPER_MU)
-    return {"bins": bins, "sure": sure, "mu": PAPER_MU, "pixels": pixels, "largest": max(shares)}
+    trained_on = share_at_least(facts.confidence, PAPER_MU)
+    return {"bins": bins, "trained_on": trained_on, "mu": PAPER_MU, "pixels": pixels, "largest": max(shares)}
 
 
 def _stages(facts: RunFacts) -> list[dict[str, Any]]:

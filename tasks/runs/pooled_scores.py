@@ -62,6 +62,21 @@ def pooled_scores(
     return best
 
 
+def pooled_confusion(table: pa.Table, scored: str, num_classes: int) -> np.ndarray:
+    """Add up the confusion matrices of one kind of prediction, over all background powers.
+
+    Args:
+        table: rows of the stage `mask_scores`, with the columns `CELL_COLUMNS`.
+        scored: kind of prediction, such as pseudo_mask, which has a single background power.
+        num_classes: 1 + K, where K is the number of classes of the vocabulary.
+
+    Returns:
+        (1 + K, 1 + K) int64; rows are true ids, columns are predicted ids.
+    """
+    matrices = (from_triplets(triplets, num_classes) for (what, _), triplets in _triplets(table) if what == scored)
+    return sum(matrices, start=np.zeros((num_classes, num_classes), np.int64))
+
+
 def _triplets(table: pa.Table) -> Iterator[tuple[tuple[str, float], Triplets]]:
     """Yield the cells of all confusion matrices, grouped by kind of prediction and background power."""
     columns = (pc.list_flatten(table[name]).to_numpy() for name in CELL_COLUMNS)

@@ -26,7 +26,7 @@ from clipes_core.evaluation.scored import CENTRE_BOX, INITIAL_CAM, PSEUDO_MASK, 
 # The exponents of the background score that the program of the authors of CLIP-ES tries.
 CAM_POWERS: Mapping[CamColumn, tuple[int, ...]] = {"cam": tuple(range(1, 11)), "refined_cam": (1, 2)}
 SCORED_AS = {"cam": INITIAL_CAM.key, "refined_cam": REFINED_CAM.key}
-MASK_COLUMNS = ("image_id", "status", "error", "mask_png")
+MASK_COLUMNS = ("image_id", "status", "error", "mask_png", "confidence_png")
 CELL_COLUMNS = ("scored", "background_power", *TRIPLET_COLUMNS)
 
 
@@ -40,6 +40,10 @@ class MaskScoresRow(PhotoRow):
         truth: true id of the cell.
         prediction: predicted id of the cell.
         pixels: number of pixels with this true id and this predicted id.
+        confidence_pixels: (256,) number of pixels with a true id at each level of the confidence of the pseudo mask.
+            None in rows of earlier versions of clipes.
+        confidence_right: (256,) how many of these pixels are right in the pseudo mask; None like `confidence_pixels`.
+            No stage reads these two columns, so they are no part of the row's digest.
     """
 
     scored: tuple[str, ...] = column("list<string>", ())
@@ -47,6 +51,8 @@ class MaskScoresRow(PhotoRow):
     truth: tuple[int, ...] = column("list<uint8>", ())
     prediction: tuple[int, ...] = column("list<uint8>", ())
     pixels: tuple[int, ...] = column("list<int64>", ())
+    confidence_pixels: tuple[int, ...] | None = column("list<int64>", None, in_digest=False)
+    confidence_right: tuple[int, ...] | None = column("list<int64>", None, in_digest=False)
 
 
 class MaskScores(Stage):
@@ -130,6 +136,7 @@ def confusions_of_cams(
 
 def _row(job: ShardJob, cams: Mapping[str, Any], mask: Mapping[str, Any], truth: np.ndarray) -> MaskScoresRow:
     from clipes_core.evaluation.baseline import centre_box
+    from clipes_core.evaluation.calibration import count_by_confidence
     from clipes_core.evaluation.metrics import confusion
 
     size_hw = (cams["height"], cams["width"])
@@ -137,8 +144,19 @@ def _row(job: ShardJob, cams: Mapping[str, Any], mask: Mapping[str, Any], truth:
     class_ids = np.asarray(cams["class_ids"], dtype=np.int64)
     maps = {name: stored_cams(cams, name) for name in CAM_POWERS}
     found = list(confusions_of_cams(maps, class_ids, truth, num_classes))
-    with Image.open(io.BytesIO(mask["mask_png"])) as image:
-        found.append((PSEUDO_MASK.key, job.config.crf.background_power, confusion(truth, np.array(image), num_classes)))
+    pseudo_mask, confidence = (_png_map(mask[name]) for name in ("mask_png", "confidence_png"))
+    found.append((PSEUDO_MASK.key, job.config.crf.background_power, confusion(truth, pseudo_mask, num_classes)))
     found.append((CENTRE_BOX.key, 0, confusion(truth, centre_box(size_hw, class_ids), num_classes)))
     cells = [(scored, float(power), *cell) for scored, power, matrix in found for cell in sparse_cells(matrix)]
-    return MaskScoresRow(image_id=cams["image_id"], **cell_columns(CELL_COLUMNS, cells))
+    counted, right = count_by_confidence(confidence, pseudo_mask, truth)
+    return MaskScoresRow(
+        image_id=cams["image_id"],
+        confidence_pixels=tuple(counted.tolist()),
+        confidence_right=tuple(right.tolist()),
+        **cell_columns(CELL_COLUMNS, cells),
+    )
+
+
+def _png_map(content: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(content)) as image:
+        return np.array(image)

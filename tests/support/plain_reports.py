@@ -79,9 +79,11 @@ def write_photo(folder: Path, image_id: str, class_ids: tuple[int, ...], truth: 
 
 def mask_row(image_id: str, mask: np.ndarray, confidence: np.ndarray) -> MasksRow:
     """Return the row of a pseudo mask with (H, W) uint8 ids and (H, W) uint8 confidence levels."""
+    class_ids = tuple(int(class_id) for class_id in np.unique(mask) if class_id)
     return MasksRow(
         image_id=image_id,
-        class_ids=tuple(int(class_id) for class_id in np.unique(mask) if class_id),
+        class_ids=class_ids,
+        class_pixels=tuple(int((mask == class_id).sum()) for class_id in (0, *class_ids)),
         mask_png=palette_png(mask, PALETTE),
         confidence_png=grey_png(confidence),
         confidence_histogram=tuple(np.bincount(confidence.ravel(), minlength=256).tolist()),

@@ -34,6 +34,14 @@ def test_ties_are_ordered_by_hash_and_no_photo_is_both_best_and_worst():
     assert picks(3, dict.fromkeys("abcdefg", 0.5)) == Picks(best=("d",), worst=("g",), random=("f",))
 
 
+def test_photos_that_are_left_out_are_counted_but_not_chosen():
+    choice = GalleryChoice(3, left_out=["a", "b"])
+    for image_id, score in {"a": 0.9, "b": 0.1, "c": 0.5, "d": 0.6, "e": 0.8}.items():
+        choice.add(image_id, score)
+    assert choice.picks() == Picks(best=("e",), worst=("c",), random=("d",))
+    assert choice.photos == 5
+
+
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_fewer_than_three_picks_are_all_random(count):
     assert picks(count, {"a": 0.9, "b": 0.1, "d": 0.5}) == Picks((), (), tuple("db"[:count]))

@@ -123,6 +123,7 @@ def test_the_ui_shows_curve_scores_and_predictions(trained_facts):
         "Best",
         "Worst",
         "Other",
+        "Photos",
         "Best",
         "Worst",
         "Other",

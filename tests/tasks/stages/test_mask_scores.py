@@ -82,6 +82,19 @@ def test_a_row_counts_each_pixel_that_is_not_ignored_once_per_power(scenes_made,
         assert [matrix.sum(axis=1).tolist() for matrix in found.values()] == rows
 
 
+def test_a_row_counts_the_right_pixels_of_the_pseudo_mask_at_each_level_of_confidence(scenes_made, scene_photos):
+    masks = scenes_made.rows("masks")
+    for image_id, row in scenes_made.rows("mask_scores").items():
+        truth = np.array(Image.open(scene_photos / "SegmentationClass" / f"{image_id}.png"))
+        mask, confidence = (
+            np.array(Image.open(io.BytesIO(masks[image_id][name]))) for name in ("mask_png", "confidence_png")
+        )
+        for level in range(256):
+            here = (confidence == level) & (truth != 255)
+            assert row["confidence_pixels"][level] == here.sum()
+            assert row["confidence_right"][level] == (here & (mask == truth)).sum()
+
+
 def test_the_score_of_a_photo_equals_one_worked_out_by_hand():
     row = {
         "scored": ["initial_cam", "pseudo_mask", "pseudo_mask", "pseudo_mask", "centre_box", "centre_box"],
