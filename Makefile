@@ -27,9 +27,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(INSTALL) .
 	touch $(INSTALLED)
 
+# datumaro, which reads exports in CVAT's format, asks for older versions of packages than clipes. Its reader works with
+# these versions, so pip must not look at what it asks for.
 $(INSTALLED_DEV): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(NEW_VENV)
 	$(INSTALL) '.[dev]'
+	$(BIN)/pip install --no-deps --constraint constraints.txt datumaro
 	touch $(INSTALLED) $(INSTALLED_DEV)
 
 # Installs only files whose SHA-256 is in requirements.lock. The lock is for Linux on x86-64 with CPython 3.11.

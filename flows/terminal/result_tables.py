@@ -110,13 +110,21 @@ def print_status(console: Console, status: RunStatus) -> None:
 
 
 def print_exported(console: Console, exported: "Exported", name: str, to: str) -> None:
-    """Print how many masks of a run were exported, and why some photos have none."""
+    """Print how many masks of a run were exported, why some photos have none, and how many pixels are ignored."""
     unfinished = exported.state in UNFINISHED
     where = "the run lists them in rejects.parquet at its end" if unfinished else "see rejects.parquet of the run"
     console.print(f"{exported.written} masks in {to}, {exported.left_out} photos without a mask ({where})")
     if exported.unmade:
         advice = "export them when the run has ended" if exported.state == "running" else "run it again, then export"
         console.print(f"run {name} ({exported.state}): {exported.unmade} masks are not made yet; {advice}")
+    if exported.ignored:
+        share = 100 * exported.ignored / exported.pixels
+        console.print(
+            f"{exported.ignored:,} of {exported.pixels:,} pixels ({share:.1f} %) became 255 (ignore), because their "
+            "confidence is too low; --ignore-below 0 keeps them"
+        )
+    if exported.remaining:
+        console.print(f"{exported.remaining} files of an earlier export are still in {to}; SHA256SUMS lists them first")
 
 
 def print_selection(console: Console, selection: "PromptSelection", verified: bool) -> None:

@@ -1,14 +1,20 @@
 """Write the files of a command into a folder of the user, and never replace a file that clipes did not write there.
 
 Each PNG and JPEG carries a mark, which is a text entry with the SHA-256 of the rest of the file. If anybody changes the
-file, the mark no longer fits, and the file counts as the user's own.
+file, the mark no longer fits, and the file counts as the user's own. Files of other formats can be recognised by a list
+of the digests of what clipes wrote.
 """
 
 import hashlib
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
+from clipes.tasks.commands.digest_list import DigestList
+from clipes.tasks.storage.files import remove
 from clipes.tasks.storage.filesystem import filesystem, is_local
 from clipes.tasks.storage.user_files import (
     absolute,
@@ -17,14 +23,77 @@ from clipes.tasks.storage.user_files import (
     find_files,
     join,
     read_bytes,
+    sha256_of,
     write_bytes,
+    written_in_pieces,
 )
 from clipes_core.errors import DatasetError, StorageError, TransientError, UsageError
 
 KEYWORD = b"clipes"
 PNG, PNG_END = b"\x89PNG\r\n\x1a\n", 12  # signature, and the length of the last chunk, IEND [bytes]
 JPEG, JPEG_COMMENT = b"\xff\xd8\xff", b"\xff\xfe"
+MARKED_SUFFIXES = (".png", ".jpg")
 SHOWN = 3  # files that an error message names
+
+
+class ExistingFiles:
+    """Decides which existing files of a folder may be replaced.
+
+    Args:
+        folder: URI of the folder.
+        inputs: function that yields the URIs of files that must never be replaced.
+        digests: files that clipes wrote earlier; None if this is not known.
+
+    Attributes:
+        free: names in an object store that were found unused.
+        written: identity of each file that was written -> its name.
+    """
+
+    def __init__(self, folder: str, inputs: Callable[[], Iterable[str]], digests: DigestList | None) -> None:
+        self._folder, self._inputs, self._digests = folder, inputs, digests
+        self._input_files: set[object] | None = None
+        self.free = set[str]()
+        self.written: dict[object, str] = {}
+
+    def why_kept(self, name: str, digest: str | None) -> str | None:
+        """Return why a file must be kept; None if it does not exist or can be replaced.
+
+        Args:
+            name: path of the file, relative to the folder.
+            digest: SHA-256 of the new content; None if it is not known yet.
+        """
+        uri = join(self._folder, name)
+        identity = None if name in self.free else _identity(uri)
+        if identity is None:
+            return None
+        other = self.written.get(identity, name)
+        if other != name:
+            return f"{uri} is the same file as {join(self._folder, other)} on this disk"
+        try:
+            existing = sha256_of(uri)
+            listed = self._digests is not None and self._digests.lists(name, existing)
+            own = listed or existing == digest or (name.endswith(MARKED_SUFFIXES) and has_mark(read_bytes(uri)))
+        except FileNotFoundError:
+            return f"{uri} is a folder or a broken link" if is_local(filesystem(uri)[0]) else None
+        if identity in self._identities_of_inputs():
+            return f"{uri} is one of the photos or true masks"
+        if not own:
+            return f"{uri} exists and has no valid mark of clipes: clipes did not write it, or it was changed since"
+        return None
+
+    def find_same_files(self, names: Sequence[str]) -> Iterator[str]:
+        """Yield a reason for each existing file that two of the names lead to."""
+        first: dict[object, str] = {}
+        for name in names:
+            identity = None if name in self.free else _identity(join(self._folder, name))
+            if identity is not None and first.setdefault(identity, name) != name:
+                other = join(self._folder, first[identity])
+                yield f"{join(self._folder, name)} is the same file as {other} on this disk"
+
+    def _identities_of_inputs(self) -> set[object]:
+        if self._input_files is None:
+            self._input_files = {_identity(uri) for uri in self._inputs()}
+        return self._input_files
 
 
 class OutputFolder:
@@ -34,14 +103,18 @@ class OutputFolder:
         to: folder, as a path or URI; it is created with the first file.
         inputs: function that yields the URIs of files that must never be replaced, even if clipes wrote them. It is
             called only if one of the files to write already exists.
+        marker: name of the file whose existence means that the folder is complete. It is removed before any other file
+            is written, and the digests of all files are listed in SHA256SUMS. None if there is no such file.
+
+    Raises:
+        UsageError: there is a marker, and the folder has a SHA256SUMS that clipes did not write.
     """
 
-    def __init__(self, to: str, inputs: Callable[[], Iterable[str]] = tuple) -> None:
+    def __init__(self, to: str, inputs: Callable[[], Iterable[str]] = tuple, marker: str | None = None) -> None:
         self.uri = absolute(to)
-        self._inputs = inputs
-        self._input_files: set[object] | None = None
-        self._free = set[str]()  # names in an object store that `check` found unused
-        self._written: dict[object, str] = {}
+        self.digests = None if marker is None else DigestList(self.uri)
+        self._marker = marker
+        self._existing = ExistingFiles(self.uri, inputs, self.digests)
 
     def check(self, names: Iterable[str]) -> None:
         """Check that none of the files would replace a file of the user. Call this before the first `write`.
@@ -57,19 +130,23 @@ class OutputFolder:
         unchecked = list(names)
         if not is_local(filesystem(self.uri)[0]):  # one listing per folder instead of one request per file
             existing = find_files(join(self.uri, name) for name in unchecked)
-            self._free = {name for name in unchecked if join(self.uri, name) not in existing}
-        reasons = [reason for name in unchecked if (reason := self._why_kept(name, None))]
-        reasons += self._find_same_files(unchecked)
+            self._existing.free |= {name for name in unchecked if join(self.uri, name) not in existing}
+        if len(set(unchecked)) < len(unchecked):
+            name = next(name for name, count in Counter(unchecked).items() if count > 1)
+            raise UsageError(f"--to: nothing was written: two different files would be {join(self.uri, name)}")
+        reasons = [reason for name in unchecked if (reason := self._existing.why_kept(name, None))]
+        reasons += self._existing.find_same_files(unchecked)
         if reasons:
             more = f" ({len(reasons) - SHOWN} more)" if len(reasons) > SHOWN else ""
             raise UsageError(f"--to: nothing was written: {'; '.join(reasons[:SHOWN])}{more}; name another folder")
 
-    def write(self, name: str, data: bytes) -> None:
+    def write(self, name: str, data: bytes, marked: bool = True) -> None:
         """Write a file whole or not at all, with the mark of clipes if its format can carry the mark.
 
         Args:
             name: path of the file, relative to the folder.
             data: content of the file.
+            marked: if False, write the content as it is, without a mark.
 
         Raises:
             UsageError: the file exists, and clipes did not write it, it is an input, or this object has written it
@@ -78,56 +155,76 @@ class OutputFolder:
             StorageError: the disk is full.
             TransientError: the network or the server fails.
         """
-        try:
-            self._write(name, add_mark(data))
-        except (UsageError, StorageError, TransientError) as exc:
-            if not self._written:
-                raise
-            raise type(exc)(f"{exc} (files written to {self.uri} before: {len(self._written)})") from exc
-        self._written[_identity(join(self.uri, name))] = name
-
-    def _write(self, name: str, content: bytes) -> None:
-        uri = join(self.uri, name)
-        if name in self._free:
-            reason = None if create_bytes(uri, content) else f"{uri} has just been written by another program"
-        else:
-            reason = self._why_kept(name, content)
-            if reason is None:
+        content = add_mark(data) if marked else data
+        digest = hashlib.sha256(content).hexdigest()
+        with self._state_written():
+            self._begin()
+            uri = join(self.uri, name)
+            if name not in self._existing.free:
+                _refuse(self._existing.why_kept(name, digest))
                 write_bytes(uri, content)
-        if reason:
-            raise UsageError(f"--to: {reason}; name another folder")
+            elif not create_bytes(uri, content):
+                _refuse(f"{uri} has just been written by another program")
+        self._note(name, digest)
 
-    def _why_kept(self, name: str, content: bytes | None) -> str | None:
-        """Return why a file must be kept; None if it does not exist or can be replaced."""
+    @contextmanager
+    def open(self, name: str) -> Iterator[BinaryIO]:
+        """Yield a file to write in pieces. The file appears whole if the block ends without an error.
+
+        Args:
+            name: path of the file, relative to the folder.
+
+        Raises:
+            UsageError, StorageError, TransientError: in the cases in which `write` raises them.
+        """
         uri = join(self.uri, name)
-        identity = None if name in self._free else _identity(uri)
-        if identity is None:
-            return None
-        other = self._written.get(identity, name)
-        if other != name:
-            return f"{uri} is the same file as {join(self.uri, other)} on this disk"
+        self._begin()
+        with written_in_pieces(uri) as temporary:
+            with temporary.open("wb") as file:
+                yield file
+            digest = sha256_of(str(temporary))
+            _refuse(self._existing.why_kept(name, digest))
+        self._note(name, digest)
+
+    @contextmanager
+    def digests_saved(self) -> Iterator[None]:
+        """Write SHA256SUMS at the end of the block, also if it fails after it has written files."""
         try:
-            existing = read_bytes(uri)
-        except FileNotFoundError:
-            return f"{uri} is a folder or a broken link" if is_local(filesystem(uri)[0]) else None
-        if identity in self._identities_of_inputs():
-            return f"{uri} is one of the photos or true masks"
-        if existing != content and not has_mark(existing):
-            return f"{uri} exists and has no valid mark of clipes: clipes did not write it, or it was changed since"
-        return None
+            yield
+        finally:
+            if self.digests is not None and self.digests.count:
+                self.digests.save()
 
-    def _find_same_files(self, names: Sequence[str]) -> Iterator[str]:
-        """Yield a reason for each existing file that two of the names lead to."""
-        first: dict[object, str] = {}
-        for name in names:
-            identity = None if name in self._free else _identity(join(self.uri, name))
-            if identity is not None and first.setdefault(identity, name) != name:
-                yield f"{join(self.uri, name)} is the same file as {join(self.uri, first[identity])} on this disk"
+    @property
+    def remaining(self) -> int:
+        """Number of listed files in the folder that clipes wrote earlier, and not again."""
+        return 0 if self.digests is None else self.digests.remaining
 
-    def _identities_of_inputs(self) -> set[object]:
-        if self._input_files is None:
-            self._input_files = {_identity(uri) for uri in self._inputs()}
-        return self._input_files
+    def _begin(self) -> None:
+        """Remove the marker before the first file is written."""
+        if self._marker is not None and not self._existing.written:
+            remove(join(self.uri, self._marker))
+
+    @contextmanager
+    def _state_written(self) -> Iterator[None]:
+        """Let an error of the block state how many files were written before."""
+        try:
+            yield
+        except (UsageError, StorageError, TransientError) as exc:
+            if not self._existing.written:
+                raise
+            raise type(exc)(f"{exc} (files written to {self.uri} before: {len(self._existing.written)})") from exc
+
+    def _note(self, name: str, digest: str) -> None:
+        """Note that a file has been written."""
+        self._existing.written[_identity(join(self.uri, name))] = name
+        if self.digests is not None:
+            self.digests.add(name, digest)
+
+
+def _refuse(reason: str | None) -> None:
+    if reason:
+        raise UsageError(f"--to: {reason}; name another folder")
 
 
 def add_mark(data: bytes) -> bytes:

@@ -3,18 +3,29 @@
 A full disk is a StorageError, because it is not a mistake in the command.
 """
 
+import hashlib
 import os
 import posixpath
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import StringIO
+from pathlib import Path
 
 from clipes.tasks.storage import listing
-from clipes.tasks.storage.files import create_file, read_file, write_file
-from clipes.tasks.storage.filesystem import file_system_class, filesystem, is_disk_full, is_local
+from clipes.tasks.storage.files import create_file, read_file, refuse_endless, write_atomically, write_file
+from clipes.tasks.storage.filesystem import (
+    file_system_class,
+    filesystem,
+    is_disk_full,
+    is_local,
+    translate_storage_errors,
+    translate_write_errors,
+)
 from clipes.tasks.storage.listing import FileFacts
 from clipes_core.config.uri import is_uri
 from clipes_core.errors import DatasetError, StorageError, TransientError
+
+BLOCK = 4 << 20  # [bytes]
 
 
 def absolute(path: str) -> str:
@@ -105,6 +116,31 @@ def read_bytes(uri: str) -> bytes:
         raise DatasetError(str(exc)) from exc
 
 
+def sha256_of(uri: str) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits, without holding the file in memory.
+
+    Raises:
+        FileNotFoundError: `uri` does not exist, or is a folder.
+        DatasetError: for the reasons that `read_bytes` lists.
+        TransientError: the network or the server fails.
+    """
+    try:
+        with _raise_dataset_errors(), translate_storage_errors(uri):
+            fs, path = filesystem(uri)
+            if is_local(fs):
+                refuse_endless(path)
+            with fs.open(path, "rb") as file:
+                digest = hashlib.sha256()
+                while block := file.read(BLOCK):
+                    digest.update(block)
+                return digest.hexdigest()
+    except DatasetError as exc:
+        cause = exc.__cause__ and exc.__cause__.__cause__
+        if isinstance(cause, IsADirectoryError | NotADirectoryError):
+            raise FileNotFoundError(uri) from exc
+        raise
+
+
 def write_bytes(uri: str, data: bytes) -> None:
     """Write a file atomically. Missing local folders are created.
 
@@ -115,6 +151,22 @@ def write_bytes(uri: str, data: bytes) -> None:
     """
     with _raise_dataset_errors():
         write_file(uri, data)
+
+
+@contextmanager
+def written_in_pieces(uri: str) -> Iterator[Path]:
+    """Yield a temporary file that becomes `uri` if the block ends without an error; see `files.write_atomically`.
+
+    Raises:
+        StorageError: writing is not permitted, no installed package knows the protocol, or a disk is full.
+        TransientError: the network or the server fails.
+    """
+    with write_atomically(uri) as temporary:
+        try:
+            yield temporary
+        except OSError:
+            with translate_write_errors(uri):
+                raise
 
 
 def create_bytes(uri: str, data: bytes) -> bool:

@@ -1,10 +1,11 @@
 """The table of export formats. This module imports no large packages, because `clipes export --help` imports it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from clipes_core.config.choice import look_up
+from clipes_core.errors import UsageError
 
 if TYPE_CHECKING:
     from clipes.tasks.commands.export.run_masks import Exported
@@ -18,23 +19,49 @@ class ExportFormat:
         module: name of a module with a function `export(request: ExportRequest) -> Exported`. clipes imports the module
             only when the format is used.
         contents: description of the exported files, for `--help`.
+        of_segmenter: whether the format contains the masks of the segmenter instead of the pseudo masks. The options
+            for pseudo masks do not apply to it.
     """
 
     module: str
     contents: str
+    of_segmenter: bool = False
 
 
 FORMATS = {
     "voc": ExportFormat("clipes.tasks.commands.export.voc", "pseudo masks as VOC palette PNGs"),
+    "ids": ExportFormat("clipes.tasks.commands.export.ids", "grey PNGs of class ids, for OpenCV"),
+    "coco": ExportFormat("clipes.tasks.commands.export.coco", "COCO's instance JSON with RLE"),
+    "yolo": ExportFormat("clipes.tasks.commands.export.yolo", "polygons for YOLO's segmentation"),
+    "cvat": ExportFormat("clipes.tasks.commands.export.cvat", "masks in CVAT's XML for images"),
+    "labelstudio": ExportFormat("clipes.tasks.commands.export.labelstudio", "brush strokes in Label Studio's JSON"),
+    "hf": ExportFormat("clipes.tasks.commands.export.hf", "Parquet files for Hugging Face's datasets"),
     "voc-server": ExportFormat(
-        "clipes.tasks.commands.export.voc_server", "the segmenter's masks in the layout of VOC's evaluation server"
+        "clipes.tasks.commands.export.voc_server",
+        "the segmenter's masks in the layout of VOC's evaluation server",
+        of_segmenter=True,
     ),
 }
 DEFAULT_FORMAT, SEGMENTER_FORMAT = "voc", "voc-server"
 
 
-def export_run(format_name: str, store_uri: str, name: str, to: str, ignore_below: float) -> "Exported":
-    """Write the masks of a run in one of the `FORMATS`.
+@dataclass(frozen=True)
+class ExportOptions:
+    """What an export of pseudo masks contains in addition to the masks.
+
+    Attributes:
+        confidence: whether it contains the confidence maps.
+        photos: whether it contains the photos.
+    """
+
+    confidence: bool = False
+    photos: bool = False
+
+
+def export_run(
+    format_name: str, store_uri: str, name: str, to: str, ignore_below: float, options: ExportOptions = ExportOptions()
+) -> "Exported":
+    """Write the masks of a run in one of the `FORMATS`, with classes.json, SHA256SUMS and manifest.json.
 
     Args:
         format_name: key of `FORMATS`.
@@ -42,26 +69,37 @@ def export_run(format_name: str, store_uri: str, name: str, to: str, ignore_belo
         name: name of the run.
         to: target folder, as a path or URI; it is created if it does not exist.
         ignore_below: confidence threshold in [0, 1]. Pixels of pseudo masks with a lower confidence become 255.
+        options: what the export contains in addition to the masks.
 
     Raises:
         ConfigError: the format does not exist.
-        UsageError: the run does not exist; or a file would replace one that clipes did not write, or an input.
+        UsageError: the run does not exist; a file would replace one that clipes did not write, or an input; or the
+            options do not apply to the format.
         StageError: the run has no masks yet.
         ArtifactError: an artifact cannot be read.
         DatasetError: the target cannot be written.
-        StorageError: the disk of the target is full.
-        PhotoError: an artifact holds an `image_id`, such as `../x`, whose mask would lie outside the target folder.
+        StorageError: the disk of the target is full, or a large file cannot be written.
+        PhotoError: an artifact holds an `image_id`, such as `../x`, whose mask would lie outside the target folder; or
+            a photo to copy cannot be read.
     """
     chosen = look_up(FORMATS, format_name, "--format")
+    if chosen.of_segmenter and options != ExportOptions():
+        raise UsageError(f"--format {format_name} contains no photos or confidence maps: leave out these options")
     # Imported here, so that a mistake in the arguments is reported before numpy and torch are loaded.
     from clipes.tasks.storage.artifact_store import ArtifactStore
     from clipes.tasks.storage.run_files import RunFiles
     from clipes.tasks.storage.run_status import read_run
 
     run, store = read_run(store_uri, name), ArtifactStore(store_uri)
+    from clipes.tasks.commands.export.files import class_list, manifest
     from clipes.tasks.commands.export.run_masks import ExportRequest
     from clipes.tasks.commands.output_folder import OutputFolder
 
-    output = OutputFolder(to, RunFiles(store_uri, name).input_uris)
-    exported: Exported = import_module(chosen.module).export(ExportRequest(run, store, output, ignore_below))
-    return exported
+    output = OutputFolder(to, RunFiles(store_uri, name).input_uris, marker=manifest.FILE)
+    output.check([class_list.FILE, manifest.FILE])
+    request = ExportRequest(run, store, output, ignore_below, options.confidence, options.photos)
+    with output.digests_saved():
+        exported: Exported = import_module(chosen.module).export(request)
+        output.write(class_list.FILE, class_list.Classes.of_run(run.run).to_json())
+        output.write(manifest.FILE, manifest.manifest(request, format_name, exported, None))
+    return replace(exported, remaining=output.remaining)

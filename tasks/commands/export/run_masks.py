@@ -1,7 +1,7 @@
 """The steps that all export formats share: read the results of a run, and write them as PNG files."""
 
 import posixpath
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,12 +24,18 @@ class ExportRequest:
         store: store of the run.
         output: target folder.
         ignore_below: confidence threshold in [0, 1]. Pixels of pseudo masks with a lower confidence become 255.
+        confidence: whether the confidence maps are exported too.
+        photos: whether the photos are exported too.
+        only: ids of the photos to export; None for all photos.
     """
 
     run: RunStatus
     store: ArtifactStore
     output: OutputFolder
     ignore_below: float
+    confidence: bool = False
+    photos: bool = False
+    only: Collection[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -41,12 +47,18 @@ class Exported:
         left_out: number of photos that have no mask because they were rejected.
         unmade: number of photos whose masks the run has not made yet.
         state: state of the run, as `RunStatus.state` names it.
+        pixels: number of pixels of the written masks; 0 if the format does not count them.
+        ignored: number of these pixels that became 255 because of their confidence.
+        remaining: number of files in the target folder that an earlier export has written, and this one has not.
     """
 
     written: int
     left_out: int
     unmade: int = 0
     state: str = "completed"
+    pixels: int = 0
+    ignored: int = 0
+    remaining: int = 0
 
 
 def count_exported(request: ExportRequest, stage: str, file: str, written: int) -> Exported:
@@ -61,6 +73,8 @@ def count_exported(request: ExportRequest, stage: str, file: str, written: int) 
     Raises:
         ArtifactError: an artifact or the table cannot be read.
     """
+    if request.only is not None:
+        return Exported(written, len(request.only) - written, state=request.run.state)
     run, made = request.run.run, request.run.made(stage)
     of_evaluation = run.get("evaluation_rejected", 0)  # runs of earlier versions do not state it
     rejected = of_evaluation if file == EVALUATION_FILE else run["rejected"] - of_evaluation
@@ -71,7 +85,7 @@ def count_exported(request: ExportRequest, stage: str, file: str, written: int) 
 
 
 def read_good_rows(request: ExportRequest, stage: str, columns: tuple[str, ...], what: str) -> Iterator[dict[str, Any]]:
-    """Yield those rows of a stage that hold a result instead of an error.
+    """Yield those rows of a stage that hold a result instead of an error, of the photos to export.
 
     Args:
         request: the run and its store.
@@ -88,7 +102,8 @@ def read_good_rows(request: ExportRequest, stage: str, columns: tuple[str, ...],
         name = request.run.run["name"]
         raise StageError(f"run {name} has no {what} yet: run it up to the stage {stage} first")
     rows = (row for uri in uris for row in request.store.read_rows(uri, ("image_id", "status", *columns)))
-    return (row for row in rows if row["status"] == "ok")
+    only = request.only
+    return (row for row in rows if row["status"] == "ok" and (only is None or row["image_id"] in only))
 
 
 def export_pngs(

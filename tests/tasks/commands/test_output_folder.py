@@ -199,3 +199,46 @@ def test_a_file_in_place_of_the_folder_is_an_error(tmp_path):
     output.check(["a.png"])
     with pytest.raises(DatasetError, match=r"out/a\.png cannot be used \(.*\); a file is where a folder must be"):
         output.write("a.png", encoded("PNG"))
+
+
+@pytest.mark.parametrize("place", ["local", "s3"])
+def test_listed_files_of_any_format_are_replaced_until_somebody_changes_them(place, tmp_path, request):
+    uri = str(tmp_path / "out") if place == "local" else request.getfixturevalue("s3_folder")
+    fs = fsspec.filesystem("file" if place == "local" else place)
+    for content in (b"1", b"2"):
+        output = OutputFolder(uri, marker="done.json")
+        output.check(["a.txt", "big.bin", "done.json"])
+        with output.digests_saved():
+            output.write("a.txt", content)
+            assert not fs.exists(f"{uri}/done.json")
+            with output.open("big.bin") as file:
+                file.write(content * 3)
+                assert not fs.exists(f"{uri}/big.bin") or fs.cat_file(f"{uri}/big.bin") == b"111"
+            output.write("done.json", content)
+    assert [fs.cat_file(f"{uri}/{name}") for name in ("a.txt", "big.bin", "done.json")] == [b"2", b"222", b"2"]
+    fs.pipe_file(f"{uri}/big.bin", b"mine")
+    with pytest.raises(UsageError, match=rf"nothing was written: .*big\.bin {FOREIGN}"):
+        OutputFolder(uri, marker="done.json").check(["a.txt", "big.bin"])
+    output = OutputFolder(uri, marker="done.json")
+    with pytest.raises(UsageError, match=FOREIGN), output.open("big.bin") as file:
+        file.write(b"new")
+    assert fs.cat_file(f"{uri}/big.bin") == b"mine"
+
+
+def test_a_failed_export_keeps_what_it_wrote_and_no_half_file(tmp_path):
+    def fail(output):
+        with output.digests_saved():
+            output.write("a.txt", b"1")
+            with output.open("big.bin") as file:
+                file.write(b"half")
+                raise KeyError
+
+    with pytest.raises(KeyError):
+        fail(OutputFolder(str(tmp_path), marker="done.json"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["SHA256SUMS", "a.txt"]
+    OutputFolder(str(tmp_path), marker="done.json").check(["a.txt", "big.bin"])
+
+
+def test_two_files_of_one_name_are_refused(tmp_path):
+    with pytest.raises(UsageError, match=rf"nothing was written: two different files would be {tmp_path}/a\.txt$"):
+        OutputFolder(str(tmp_path)).check(["a.txt", "b.txt", "a.txt"])

@@ -12,6 +12,8 @@ from clipes.tasks.commands.export.formats import FORMATS, ExportFormat, export_r
 from clipes.tasks.commands.export.run_masks import Exported, read_good_rows
 from clipes_core.errors import ConfigError
 
+KNOWN = ", ".join(map(repr, list(FORMATS)[:-1])) + f" or '{list(FORMATS)[-1]}'"
+
 
 def export(request):
     """Write the pixels per class of each photo to a text file."""
@@ -34,15 +36,20 @@ def test_a_new_format_is_a_module_and_a_line_in_the_table(tiny, run_of, monkeypa
     )
 
     assert done.exit_code == 0, done.output
-    (file,) = (tiny.folder / "out").iterdir()
-    assert file.name == "a.txt"
+    assert sorted(path.name for path in (tiny.folder / "out").iterdir()) == [
+        "SHA256SUMS",
+        "a.txt",
+        "classes.json",
+        "manifest.json",
+    ]
+    file = tiny.folder / "out" / "a.txt"
     assert sum(map(int, file.read_text().split())) == 64 * 48
     assert done.output.startswith(f"1 masks in {tiny.folder}/out, 1 photos without a mask")
 
 
 def test_the_error_for_an_unknown_format_lists_the_known_ones():
-    with pytest.raises(ConfigError, match=r"^--format: Input should be 'voc' or 'voc-server' \(got 'coco'\)$"):
-        export_run("coco", "store", "run", "to", 0)
+    with pytest.raises(ConfigError, match=rf"^--format: Input should be {KNOWN} \(got 'png'\)$"):
+        export_run("png", "store", "run", "to", 0)
 
 
 def test_the_help_lists_the_formats():
@@ -55,7 +62,11 @@ def test_the_help_lists_the_formats():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--format", "coco"], "--format: Input should be 'voc' or 'voc-server' (got 'coco')"),
+        (["--format", "png"], f"--format: Input should be {KNOWN} (got 'png')"),
+        (
+            ["--segmenter", "--photos"],
+            "--format voc-server contains no photos or confidence maps: leave out these options",
+        ),
         (
             ["--format", "voc", "--segmenter"],
             "--segmenter means --format voc-server, not voc: leave out one of the two",
