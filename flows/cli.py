@@ -1,4 +1,4 @@
-"""The command line: clipes run, estimate, prompts, status, runs, report, export, predict, gc, ui, doctor."""
+"""The command line: clipes init, run, estimate, prompts, status, runs, report, export, predict, gc, ui, doctor."""
 
 import os
 import time
@@ -11,13 +11,17 @@ from clipes.flows.exit_codes import FAILED, Commands, err, exit_codes, explain_r
 from clipes.flows.options import (
     DEFAULT_STORE,
     Config,
+    Folder,
+    Force,
     Fresh,
+    Layout,
     Name,
     RetryErrors,
     Set,
     Store,
     StoreOrConfigs,
     To,
+    ToConfig,
     Verify,
     location,
 )
@@ -62,6 +66,20 @@ def options(
     ] = False,
 ) -> None:
     """Turn photos with image-level labels into segmentation masks, with a frozen CLIP."""
+
+
+@app.command()
+def init(
+    folder: Folder,
+    to: ToConfig = None,
+    force: Force = False,
+    layout: Layout = None,
+) -> None:
+    """Inspect a folder of photos, say what is uncertain, and write a config and a vocabulary for a run."""
+    from clipes.flows.terminal.init_summary import print_initialised
+    from clipes.tasks.commands.init.writing import initialise
+
+    print_initialised(out, initialise(folder, to, force, layout))
 
 
 @app.command()
