@@ -8,6 +8,7 @@ import yaml
 
 from clipes.tasks.commands.init.known_names import known_names
 from clipes.tasks.commands.init.photo_folder import PhotoFolder
+from clipes.tasks.inputs.config_text.yaml_text import check_yaml
 from clipes.tasks.storage.user_files import read_lines, read_text
 from clipes_core.errors import DatasetError
 
@@ -31,7 +32,9 @@ def find_class_list(folder: PhotoFolder) -> tuple[str, dict[int, str]]:
 
 def _names_in_yaml(path: str) -> dict[int, str]:
     try:
-        values = yaml.safe_load(read_text(path))
+        text = read_text(path)
+        check_yaml(text)
+        values = yaml.safe_load(text)
     except (yaml.YAMLError, DatasetError, ValueError):  # the file is no data.yaml, or the user's labels stay numbers
         return {}
     return _numbered(values.get("names")) if isinstance(values, Mapping) else {}

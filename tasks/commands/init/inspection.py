@@ -1,6 +1,7 @@
 """Inspect a folder of photos: its layout, its classes, and everything that is uncertain."""
 
 import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -69,10 +70,20 @@ def inspect_folder(folder: Path, layout: str | None = None, ignored: Collection[
 
 def _usable(folder: PhotoFolder, photos: Iterable[LabelledPhoto], doubts: Doubts) -> Iterator[LabelledPhoto]:
     for photo in photos:
-        if (folder.root / photo.path).stat().st_size:
+        size = _size(folder.root / photo.path)
+        if size:
             yield photo
         else:
-            doubts.add("empty files (0 bytes), which are left out", photo.path)
+            what = "empty files (0 bytes)" if size == 0 else "broken links and photos without permission to read them"
+            doubts.add(f"{what}, which are left out", photo.path)
+
+
+def _size(path: Path) -> int | None:
+    """Return the size of a file [bytes]; None if it cannot be read."""
+    try:
+        return path.stat().st_size if os.access(path, os.R_OK) else None
+    except OSError:
+        return None
 
 
 def _doubt_files(folder: PhotoFolder, found: Found, doubts: Doubts) -> None:
@@ -91,9 +102,9 @@ def _doubt_copies(folder: PhotoFolder, photos: Sequence[LabelledPhoto], doubts: 
     if len(photos) > MOST_COMPARED:
         doubts.add(f"copies of photos were not searched, because there are more than {MOST_COMPARED:,} photos")
         return
-    by_size: dict[int, list[LabelledPhoto]] = defaultdict(list)
+    by_size: dict[int | None, list[LabelledPhoto]] = defaultdict(list)
     for photo in photos:
-        by_size[(folder.root / photo.path).stat().st_size].append(photo)
+        by_size[_size(folder.root / photo.path)].append(photo)
     by_content: dict[str, list[LabelledPhoto]] = defaultdict(list)
     for photo in (photo for group in by_size.values() if len(group) > 1 for photo in group):
         by_content[hashlib.sha256((folder.root / photo.path).read_bytes()).hexdigest()].append(photo)

@@ -142,3 +142,12 @@ def test_a_small_set_without_a_gpu_gets_the_recipe_for_small_sets(animals):
 )
 def test_the_name_of_a_folder_becomes_that_of_the_run(text, name):
     assert run_name(text) == name
+
+
+def test_broken_links_are_doubts(animals):
+    (animals / "cat" / "link.jpg").symlink_to(animals / "gone.jpg")
+    done = initialise("photos")
+    assert labels_read(done, animals) == TWO
+    assert doubts_of(done) == [
+        "broken links and photos without permission to read them, which are left out: 1 (cat/link.jpg)"
+    ]
