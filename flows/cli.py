@@ -16,6 +16,7 @@ from clipes.flows.commands.results.runs import runs
 from clipes.flows.commands.results.status import status
 from clipes.flows.commands.results.ui import ui
 from clipes.flows.commands.start.estimate import estimate
+from clipes.flows.commands.start.init import init
 from clipes.flows.commands.start.prompts import prompts
 from clipes.flows.commands.start.run import run
 from clipes.flows.exit_codes import Commands, exit_codes
@@ -33,7 +34,7 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 
 COMMANDS = {  # title in the help -> the commands below it
-    "Make masks": (run, estimate, prompts),
+    "Make masks": (init, run, estimate, prompts),
     "See and use the results": (status, runs, report, export, predict, ui),
     "Look after the machine and the store": (doctor, gc),
 }

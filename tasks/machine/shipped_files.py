@@ -9,3 +9,5 @@ CLASSES = CONFIGS / "classes"  # vocabularies
 CLIP_MODELS = CONFIGS / "models"  # OpenCLIP configs of clipes's own CLIP networks, and their weights
 MMSEG_CONFIGS = CONFIGS / "mmseg"
 CANDIDATE_TEMPLATES = CONFIGS / "prompts" / "candidates.txt"
+INIT_TEMPLATES = CONFIGS / "init"  # what `clipes init` writes
+INIT_NAMES, INIT_WORDS = INIT_TEMPLATES / "names.yaml", INIT_TEMPLATES / "words.yaml"

@@ -47,11 +47,13 @@ class AnnotationFile:
         images: records of the section `images`; they are not checked yet.
         labels: image id -> names of the categories of its annotations.
         names: image id -> file names of the images with this id.
+        categories: names of the categories, unique, in the file's order.
     """
 
     images: Sequence[Any]
     labels: Mapping[Any, Sequence[str]]
     names: Mapping[Any, Sequence[str]]
+    categories: tuple[str, ...]
 
     def image(self, number: int) -> CocoImage:
         """Return an image.
@@ -108,7 +110,7 @@ def read_annotation_file(json_uri: str) -> AnnotationFile:
         if _problem(image, "images") is None:
             names[image["id"]][str(image["file_name"])] = None
     _check_image_ids(json_uri, labels.keys(), names.keys())
-    return AnnotationFile(images, _as_tuples(labels), _as_tuples(names))
+    return AnnotationFile(images, _as_tuples(labels), _as_tuples(names), tuple(dict.fromkeys(categories.values())))
 
 
 def _read_json(json_uri: str) -> Any:

@@ -1,0 +1,37 @@
+"""The command `clipes init`: write a config and a vocabulary for a folder of photos."""
+
+from typing import Annotated
+
+import typer
+
+from clipes.flows.commands.options import location
+from clipes.flows.terminal.consoles import out
+
+
+def init(
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", parser=location("FOLDER"), help="Folder of your photos.")],
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to",
+            metavar="FILE",
+            parser=location("--to"),
+            help="Path of the config to write, such as meadow.yaml, or a folder for it; default: the working directory.",
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the files if they exist.")] = False,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            "--layout",
+            metavar="NAME",
+            help="How the photos are labelled: coco, voc, list (a table), yolo, folders (one per class) or plain; "
+            "default: as recognised.",
+        ),
+    ] = None,
+) -> None:
+    """Inspect a folder of photos, say what is uncertain, and write a config and a vocabulary for a run."""
+    from clipes.flows.terminal.init_summary import print_initialised
+    from clipes.tasks.commands.init.writing import initialise
+
+    print_initialised(out, initialise(folder, to, force, layout))

@@ -1,0 +1,153 @@
+"""The files that `clipes init` writes, where it writes them, and what it refuses."""
+
+import shutil
+
+import pytest
+from support.own_photos import doubts_of, init_labels, labels_read, write_photos
+
+from clipes.tasks.commands.init.writing import initialise, run_name
+from clipes.tasks.inputs.configs import load_config
+from clipes.tasks.inputs.vocabularies import load_vocabulary
+from clipes.tasks.training.recipes import read_recipe
+from clipes_core.errors import ConfigError, UsageError
+
+TWO = {"dog/1.jpg": {"dog"}, "cat/2.jpg": {"cat"}}
+
+
+@pytest.fixture
+def animals(photos):
+    write_photos(photos, TWO)
+    return photos
+
+
+def test_the_files_lie_in_the_working_directory_and_the_photos_stay_alone(animals):
+    before = sorted(animals.rglob("*"))
+    done = initialise("photos")
+    assert [file.relative_to(animals.parent).as_posix() for file in done.files] == [
+        "photos.yaml",
+        "photos-classes.yaml",
+        "photos-photos.csv",
+    ]
+    assert sorted(animals.rglob("*")) == before
+    assert labels_read(done, animals) == TWO
+
+
+def test_the_working_directory_may_be_the_folder_of_the_photos(animals, monkeypatch):
+    monkeypatch.chdir(animals)
+    assert init_labels(animals) == TWO
+    assert init_labels(animals, force=True) == TWO  # its own list is no table of labels
+
+
+@pytest.mark.parametrize(("to", "name"), [("runs/pets.yaml", "pets"), ("runs", "photos")])
+def test_the_files_lie_where_the_user_says_and_name_absolute_paths(animals, to, name, monkeypatch, tmp_path):
+    done = initialise(str(animals), to=to)
+    assert done.files[0] == animals.parent / "runs" / f"{name}.yaml"
+    monkeypatch.chdir(tmp_path)
+    assert labels_read(done, animals) == TWO
+    assert load_config(str(done.files[0])).name == name
+
+
+def test_existing_files_are_replaced_only_on_request(animals):
+    done = initialise("photos")
+    done.files[0].write_text("name: mine\n")
+    shutil.move(done.files[2], done.files[2].with_suffix(".bak"))
+    with pytest.raises(UsageError, match=r"nothing was written, because these files exist: .*photos.yaml, .*--force"):
+        initialise("photos")
+    assert done.files[0].read_text() == "name: mine\n"
+    assert not done.files[2].exists()
+    assert labels_read(initialise("photos", force=True), animals) == TWO
+
+
+@pytest.mark.parametrize("to", ["photos/x.yaml", "photos", "photos/dog"])
+def test_nothing_is_written_among_the_photos(animals, to):
+    with pytest.raises(UsageError, match="is in the folder of the photos; name another folder"):
+        initialise("photos", to=to)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"folder": "gone"}, "FOLDER: no folder .*/gone"),
+        ({"folder": "s3://bucket/photos"}, "clipes init reads and writes local folders"),
+        ({"folder": "photos", "layout": "voc"}, "does not have the layout voc"),
+    ],
+)
+def test_mistakes_are_usage_errors(animals, arguments, message):
+    with pytest.raises(UsageError, match=message):
+        initialise(**arguments)
+
+
+def test_an_unknown_layout_is_refused_with_the_known_ones(animals):
+    with pytest.raises(ConfigError, match=r"--layout.*folders"):
+        initialise("photos", layout="folder")
+
+
+def test_a_folder_without_photos_is_refused(photos):
+    (photos / "a.heic").touch()
+    with pytest.raises(UsageError, match=r"no photos in .*/photos \(1 files must be converted first\)"):
+        initialise("photos")
+
+
+def test_the_user_can_choose_another_layout(animals):
+    (animals / "labels.csv").write_text("image,labels\ndog/1.jpg,hound\n")
+    done = initialise("photos")
+    assert labels_read(done, animals) == {"dog/1.jpg": {"hound"}}
+    assert any("also has the labels of --layout: 1 (folders)" in doubt for doubt in doubts_of(done))
+    assert init_labels(animals, force=True, layout="folders") == TWO
+
+
+def test_copies_empty_files_and_other_formats_are_doubts(animals):
+    shutil.copy(animals / "dog" / "1.jpg", animals / "cat" / "copy.jpg")
+    (animals / "cat" / "empty.jpg").touch()
+    (animals / "cat" / "3.heic").touch()
+    done = initialise("photos")
+    assert labels_read(done, animals) == {**TWO, "cat/copy.jpg": {"cat"}}
+    assert doubts_of(done) == [
+        "empty files (0 bytes), which are left out: 1 (cat/empty.jpg)",
+        "photos, videos and archives that clipes cannot read (convert or unpack them): 1 (cat/3.heic)",
+        "copies of a photo with different labels: 1 (cat/copy.jpg = dog/1.jpg)",
+    ]
+
+
+def test_the_vocabulary_has_background_words_and_the_words_of_the_method(animals):
+    write_photos(animals, ["person/3.jpg", "wild_boar/4.jpg"])
+    vocabulary = load_vocabulary(str(initialise("photos").files[1]))
+    assert "meadow" in vocabulary.background_words
+    words = {each.name: each.sentence_words for each in vocabulary.classes}
+    assert words["person"] == "person with clothes,people,human"
+    assert words["wild_boar"] == "wild boar"
+
+
+def test_classes_of_voc_have_the_background_words_of_the_paper(animals):
+    done = initialise("photos")
+    assert load_vocabulary(str(done.files[1])).background_words == load_vocabulary("voc12").background_words
+
+
+@pytest.mark.parametrize("name", ["yes", "5", "a: b", "#1 thing", "it's", "{x}", "- x", "Ж"])
+def test_odd_names_of_classes_survive_in_yaml(photos, name):
+    (photos / "labels.csv").write_text(f'image\tlabels\na.jpg\tdog|"{name}"\nb.jpg\tdog\n', encoding="utf-8")
+    write_photos(photos, ["a.jpg", "b.jpg"])
+    assert init_labels(photos) == {"a.jpg": {"dog", name}, "b.jpg": {"dog"}}
+
+
+def test_a_small_set_without_a_gpu_gets_the_recipe_for_small_sets(animals):
+    config = load_config(str(initialise("photos").files[0]))
+    assert config.train.mmseg_config == "small_cpu"
+    recipe = read_recipe(config, num_classes=3, precision="fp32")
+    assert (recipe.init, recipe.iterations) == ("none", 400)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("meadow", "meadow"), ("My photos (2024)", "My-photos-2024"), ("Ж", "photos"), ("_x.y", "x-y")]
+)
+def test_the_name_of_a_folder_becomes_that_of_the_run(text, name):
+    assert run_name(text) == name
+
+
+def test_broken_links_are_doubts(animals):
+    (animals / "cat" / "link.jpg").symlink_to(animals / "gone.jpg")
+    done = initialise("photos")
+    assert labels_read(done, animals) == TWO
+    assert doubts_of(done) == [
+        "broken links and photos without permission to read them, which are left out: 1 (cat/link.jpg)"
+    ]
