@@ -14,28 +14,32 @@ class Picks:
         best: ids of the best photos, highest score first.
         worst: ids of the worst photos, lowest score first.
         random: ids of random photos, ordered by a hash of the id.
+        further: ids of the worst photos of those that are in no other group, lowest score first.
     """
 
     best: tuple[str, ...]
     worst: tuple[str, ...]
     random: tuple[str, ...]
+    further: tuple[str, ...] = ()
 
 
 class GalleryChoice:
     """Chooses the photos of a gallery from photos that are added one at a time.
 
     The choice, including the random photos, depends only on the ids and scores of the added photos. It does not depend
-    on a seed or on the order in which photos are added. The memory that the class needs depends only on `count`.
+    on a seed or on the order in which photos are added. The memory that the class needs depends only on `count` and
+    `further`.
 
     Args:
-        count: number of photos to choose in total; may be 0.
+        count: number of photos to choose as best, worst and random photos in total; may be 0.
+        further: number of further photos to choose; may be 0.
 
     Attributes:
         photos: number of photos that have been added.
     """
 
-    def __init__(self, count: int) -> None:
-        self._count, self._scored, self.photos = count, 0, 0
+    def __init__(self, count: int, further: int = 0) -> None:
+        self._count, self._further, self._scored, self.photos = count, further, 0, 0
         self._kept: dict[str, list[tuple[Any, str]]] = {"best": [], "worst": [], "random": []}
 
     def add(self, image_id: str, score: float) -> None:
@@ -59,14 +63,17 @@ class GalleryChoice:
         third = min(self._count, self._scored) // 3
         best, worst = self._first("best", third), self._first("worst", third)
         left = [image_id for image_id in self._first("random", self._count) if image_id not in {*best, *worst}]
-        return Picks(best, worst, tuple(left[: self._count - 2 * third]))
+        random = tuple(left[: self._count - 2 * third])
+        worse = self._first("worst", self._count + self._further)
+        doubtful = [image_id for image_id in worse if image_id not in {*best, *worst, *random}]
+        return Picks(best, worst, random, tuple(doubtful[: self._further]))
 
     def _first(self, group: str, count: int) -> tuple[str, ...]:
         return tuple(image_id for _, image_id in sorted(self._kept[group])[:count])
 
     def _keep(self, group: str, key: Any, image_id: str) -> None:
-        kept = self._kept[group]
+        kept, needed = self._kept[group], self._count + self._further
         kept.append((key, image_id))
-        if len(kept) > 2 * self._count:
+        if len(kept) > 2 * needed:
             kept.sort()
-            del kept[self._count :]
+            del kept[needed:]

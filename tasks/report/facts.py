@@ -19,7 +19,7 @@ from clipes.tasks.stages.registry import all_names
 from clipes.tasks.stages.texts import TEXTS
 from clipes.tasks.storage.layout import MANIFEST_FILE, REJECTS_FILE
 from clipes.tasks.storage.run_status import RunStatus
-from clipes_core.config.run import RunConfig, parse_config
+from clipes_core.config.run import ReportConfig, RunConfig, parse_config
 from clipes_core.errors import ArtifactError, UsageError
 from clipes_core.evaluation.scored import PSEUDO_MASK, SEGMENTER_MASK, Scored
 from clipes_core.pictures.gallery import GalleryChoice, Picks
@@ -57,7 +57,7 @@ class RunFacts:
         sentences: class id -> prompts that CLIP encoded for the class; 0 is background.
         masks: number of pseudo masks.
         confidence: (256,) int64, number of pixels at each stored confidence level, over all masks.
-        picks: ids of the photos for the gallery.
+        picks: ids of the photos for the gallery and for the files next to it.
         basis: quantity by which the gallery's best and worst photos were chosen; `nothing` if the gallery has only
             randomly chosen photos.
         segmenter: facts about the segmenter and its evaluation.
@@ -100,11 +100,11 @@ def gather(status: RunStatus, artifacts: RunArtifacts, pictures: Pictures | None
     if "vocabulary" not in run:
         raise UsageError(f"run {run['name']} was written by an earlier version of clipes: run it again to get a report")
     config, vocabulary = parse_config(run["config"]), Vocabulary.model_validate(run["vocabulary"])
-    masks, confidence, sure = _masks(artifacts, config.report.gallery)
+    masks, confidence, sure = _masks(artifacts, config.report)
     known = 1 + len(vocabulary.classes)
-    scored = _scored(artifacts, known, config.report.gallery) if shows_photo_scores(status, PSEUDO_MASK) else None
+    scored = _scored(artifacts, known, config.report) if shows_photo_scores(status, PSEUDO_MASK) else None
     picks, basis = _choice(artifacts, config.report.gallery, scored, sure)
-    photos = count_photos(artifacts, MANIFEST_FILE, {*picks.best, *picks.worst, *picks.random})
+    photos = count_photos(artifacts, MANIFEST_FILE, {*picks.best, *picks.worst, *picks.random, *picks.further})
     segmenter = segmenter_facts(
         run, artifacts, known, -(-config.report.gallery // 2), shows_photo_scores(status, SEGMENTER_MASK)
     )
@@ -125,9 +125,9 @@ def gather(status: RunStatus, artifacts: RunArtifacts, pictures: Pictures | None
     )
 
 
-def _masks(artifacts: RunArtifacts, gallery: int) -> tuple[int, np.ndarray, GalleryChoice]:
+def _masks(artifacts: RunArtifacts, shown: ReportConfig) -> tuple[int, np.ndarray, GalleryChoice]:
     """Return the number of masks, a histogram of their confidence, and a `GalleryChoice` by mean confidence."""
-    masks, total, choice = 0, np.zeros(256, np.int64), GalleryChoice(gallery)
+    masks, total, choice = 0, np.zeros(256, np.int64), GalleryChoice(shown.gallery, shown.further)
     for shard in artifacts.each(MASKS.name, shard_confidence):
         masks, total = masks + len(shard.means), total + shard.histogram
         for image_id, mean in shard.means.items():
@@ -143,8 +143,8 @@ def shows_photo_scores(status: RunStatus, scored: Scored) -> bool:
     return status.metrics is None or scored.key in status.metrics
 
 
-def _scored(artifacts: RunArtifacts, num_classes: int, gallery: int) -> GalleryChoice:
-    choice = GalleryChoice(gallery)
+def _scored(artifacts: RunArtifacts, num_classes: int, shown: ReportConfig) -> GalleryChoice:
+    choice = GalleryChoice(shown.gallery, shown.further)
     for row in artifacts.rows(MASK_SCORES.name, ("image_id", "status", *CELL_COLUMNS)):
         if row["status"] == "ok":
             choice.add(row["image_id"], photo_mious(row, num_classes).get(PSEUDO_MASK.key, float("nan")))
