@@ -28,10 +28,13 @@ class PseudoMask:
     Attributes:
         mask: (H, W) uint8, 0 for background, otherwise one of the photo's class ids; never IGNORE_INDEX.
         confidence: (H, W) uint8, round(255 c), where c in [0, 1] is the confidence of the pixel.
+        crf_changed: share of the pixels whose id the CRF changed, in [0, 1]; None if there was no CRF, or if the photo
+            has no classes.
     """
 
     mask: np.ndarray
     confidence: np.ndarray
+    crf_changed: float | None = None
 
 
 def pseudo_mask(
@@ -101,17 +104,28 @@ def pseudo_masks(
     images = [image_rgb for image_rgb, _, _ in with_classes]
     cams = [resize_cams(refined_cam, image_rgb.shape[:2]) for image_rgb, refined_cam, _ in with_classes]
     probs = [scores_with_background(each, crf.background_power) for each in cams]
+    before: list[np.ndarray | None] = [None] * len(probs)
     if crf.enabled:
+        before = [each.argmax(axis=0) for each in probs]
         probs = yield from dense_crfs(images, probs, crf, device, crf.image)
     ids = [class_ids for _, _, class_ids in with_classes]
-    made = (_label(*each, confidence) for each in zip(ids, cams, probs, strict=True))
+    made = (_label(*each, confidence) for each in zip(ids, cams, probs, before, strict=True))
     return [next(made) if len(class_ids) else _background(image_rgb) for image_rgb, _, class_ids in photos]
 
 
-def _label(class_ids: np.ndarray, cams: np.ndarray, probs: np.ndarray, confidence: ConfidenceConfig) -> PseudoMask:
+def _label(
+    class_ids: np.ndarray,
+    cams: np.ndarray,
+    probs: np.ndarray,
+    before_crf: np.ndarray | None,
+    confidence: ConfidenceConfig,
+) -> PseudoMask:
+    """Make a mask from (1 + K, H, W) probabilities; `before_crf` has the channel of each pixel before the CRF."""
     sure = confidence_from_cams(cams) if confidence.source == "cam" else confidence_from_posterior(probs)
     ids = np.concatenate([[0], class_ids]).astype(np.uint8)
-    return PseudoMask(ids[probs.argmax(axis=0)], quantise(sure))
+    channels = probs.argmax(axis=0)
+    changed = None if before_crf is None else float((channels != before_crf).mean())
+    return PseudoMask(ids[channels], quantise(sure), changed)
 
 
 def _background(image_rgb: np.ndarray) -> PseudoMask:

@@ -15,9 +15,9 @@ from clipes.tasks.plan.caching import Reuse
 from clipes.tasks.runs.failures import check_failure_rate
 from clipes.tasks.runs.preparation import list_photos, prepare_ranking
 from clipes.tasks.runs.prepared_run import PreparedRun
-from clipes.tasks.runs.ranking import TemplateRanking, counted, sampled_templates
-from clipes.tasks.runs.ranking_record import ScoredSample, write_ranking, write_scores
 from clipes.tasks.runs.record.recorder import RunRecord, RunSummary, record_run
+from clipes.tasks.runs.templates.ranking import TemplateRanking, counted, sampled_templates
+from clipes.tasks.runs.templates.ranking_record import ScoredSample, write_ranking, write_scores
 from clipes.tasks.stages.embeddings import EMBEDDINGS
 from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
 from clipes.tasks.stages.prompts import PROMPTS

@@ -23,6 +23,32 @@ PLAIN_KEY = r"[\w.-]+"  # other unknown keys are shown in quotes
 MESSAGES = {"model_type": "must be a section of keys and values"}  # pydantic's type of error -> message
 
 
+class CheckConfig(Section):
+    """The limits beyond which clipes lists a photo as a photo to check. No setting of this section changes a result."""
+
+    max_foreground: float = Field(
+        0.6,
+        ge=0,
+        le=1,
+        description="Largest share of the pixels of a mask that may be foreground. 1: do not check.",
+    )
+    min_foreground: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="Smallest share of the pixels that must be foreground if the photo has labels. 0: do not check.",
+    )
+    max_crf_change: float = Field(
+        0.2, ge=0, le=1, description="Largest share of the pixels whose class the CRF may change. 1: do not check."
+    )
+    min_agreement: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="Smallest mIoU between a mask and the prediction of the segmenter. 0: do not check.",
+    )
+
+
 class ReportConfig(Section):
     """The content of report.html. No setting of this section changes a result."""
 
@@ -30,8 +56,8 @@ class ReportConfig(Section):
         96,
         ge=0,
         le=10_000,
-        description="Largest number of further photos, the most doubtful ones, in files that report.html loads when "
-        "the reader asks for them. 0: no such files.",
+        description="Largest number of further photos to check in files that report.html loads when the reader asks "
+        "for them. 0: no such files.",
     )
     gallery: int = Field(
         24,
@@ -39,6 +65,9 @@ class ReportConfig(Section):
         le=500,
         description="Number of photos in the gallery. The gallery shows the best results, the worst results and random "
         "results. 0: no gallery.",
+    )
+    check: CheckConfig = Field(
+        default_factory=CheckConfig, description="The limits beyond which a photo is listed as a photo to check."
     )
 
 

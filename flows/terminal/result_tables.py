@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # Importing these modules loads torch, which would delay `cli
     from clipes.tasks.commands.garbage import GarbageCount
     from clipes.tasks.inputs.photos import Reject
     from clipes.tasks.runs.dry_run import StagePlan
-    from clipes.tasks.runs.ranking_record import ScoredSample
+    from clipes.tasks.runs.templates.ranking_record import ScoredSample
 
 WITHOUT_RESULT = "photos without a result (a mask, a score or a prediction): see the reasons in"
 UNFINISHED = ("running", "interrupted")  # states of runs that have not written their last files
@@ -121,7 +121,7 @@ def print_exported(console: Console, exported: "Exported", name: str, to: str) -
 
 def print_selection(console: Console, selection: "PromptSelection", verified: bool) -> None:
     """Print a ranking, its number of photos, the scores of sampled templates (if any), and the summary of the run."""
-    from clipes.tasks.runs.ranking import counted
+    from clipes.tasks.runs.templates.ranking import counted
 
     ranking, summary = selection.ranking, selection.summary
     rows = [(str(each.rank), each.template, f"{each.sharpness:.5f}") for each in ranking.ranked]
@@ -211,7 +211,7 @@ def new_table(first: str, *others: str, numbers: bool = True) -> Table:
 
 
 def _print_sample(console: Console, sample: "ScoredSample") -> None:
-    from clipes.tasks.runs.ranking_record import correlations
+    from clipes.tasks.runs.templates.ranking_record import correlations
 
     rows = [
         (

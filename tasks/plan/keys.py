@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clipes.tasks.inputs.photos import Photo
+from clipes.tasks.plan.row_schema import IN_DIGEST
 
 KEY_LENGTH = 16  # hex digits (64 bits), enough to tell all artifacts of a store apart
 
@@ -43,7 +44,8 @@ def content_key(input_digests: Mapping[str, str]) -> str:
 
 def row_digest(row: Any) -> str:
     """Return the digest of a row's content; `row` is a frozen dataclass of plain values and bytes."""
-    return digest({field.name: getattr(row, field.name) for field in dataclasses.fields(row)})
+    fields = (field for field in dataclasses.fields(row) if field.metadata.get(IN_DIGEST, True))
+    return digest({field.name: getattr(row, field.name) for field in fields})
 
 
 def _bytes_as_text(value: Any) -> str:

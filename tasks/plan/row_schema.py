@@ -10,17 +10,25 @@ from clipes_core.errors import ErrorKind, PhotoError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+IN_DIGEST = "in_digest"  # name of an entry in the metadata of a row's field
 DIGESTS = ("input_digest", "output_digest")  # digest of the inputs of a photo's row, and digest of its content
 
 
-def column(arrow_type: str, default: Any = MISSING) -> Any:
+def column(arrow_type: str, default: Any = MISSING, *, in_digest: bool = True) -> Any:
     """Declare a field of a row class and the type of the field's column.
 
     Args:
         arrow_type: Arrow's name of the column's type, such as `int32`, `binary` or `list<float32>`.
         default: value in rows that do not set the field. A field without a default must be set in every row.
+        in_digest: whether the digest of a row covers the field. If no stage reads a new column, and its default is
+            None, the column can be added without it: the results of all stages then stay cached.
+
+    Raises:
+        TypeError: `in_digest` is False and the default is not None.
     """
-    return field(default=default, metadata={"arrow_type": arrow_type})
+    if not in_digest and default is not None:
+        raise TypeError("a column outside the digest needs the default None, for the rows of earlier versions")
+    return field(default=default, metadata={"arrow_type": arrow_type, IN_DIGEST: in_digest})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,22 @@ class Summary(Protocol):
         """Return the entries for the footer."""
 
 
+class Summaries:
+    """Several summaries as one; each of them gets all rows."""
+
+    def __init__(self, *parts: Summary) -> None:
+        self._parts = parts
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Add a row to each summary."""
+        for part in self._parts:
+            part.add(row)
+
+    def entries(self) -> dict[str, str]:
+        """Return the entries of all summaries."""
+        return {name: value for part in self._parts for name, value in part.entries().items()}
+
+
 class Stage(ABC):
     """A stage of the pipeline. Each stage is a subclass with a single instance, in a module of tasks/stages/.
 

@@ -2,15 +2,17 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
-from clipes.tasks.report.artifacts import RunArtifacts
 from clipes.tasks.report.gallery.pictures import Pictures
 from clipes.tasks.report.photo_counts import PhotoCounts, count_photos
 from clipes.tasks.report.segmenter_facts import SegmenterFacts, segmenter_facts
+from clipes.tasks.runs.artifacts import RunArtifacts
+from clipes.tasks.runs.photos_to_check import PhotoToCheck, photos_to_check
 from clipes.tasks.stages.cams import CAMS
 from clipes.tasks.stages.columns.confidence import shard_confidence
 from clipes.tasks.stages.mask_scores import CELL_COLUMNS, MASK_SCORES, photo_mious
@@ -19,7 +21,7 @@ from clipes.tasks.stages.registry import all_names
 from clipes.tasks.stages.texts import TEXTS
 from clipes.tasks.storage.layout import MANIFEST_FILE, REJECTS_FILE
 from clipes.tasks.storage.run_status import RunStatus
-from clipes_core.config.run import ReportConfig, RunConfig, parse_config
+from clipes_core.config.run import RunConfig, parse_config
 from clipes_core.errors import ArtifactError, UsageError
 from clipes_core.evaluation.scored import PSEUDO_MASK, SEGMENTER_MASK, Scored
 from clipes_core.pictures.gallery import GalleryChoice, Picks
@@ -56,6 +58,7 @@ class RunFacts:
         rejects: photos without a result.
         sentences: class id -> prompts that CLIP encoded for the class; 0 is background.
         masks: number of pseudo masks.
+        to_check: image_id -> photo that a person should look at, the most suspicious first.
         confidence: (256,) int64, number of pixels at each stored confidence level, over all masks.
         picks: ids of the photos for the gallery and for the files next to it.
         basis: quantity by which the gallery's best and worst photos were chosen; `nothing` if the gallery has only
@@ -72,6 +75,7 @@ class RunFacts:
     rejects: Rejects
     sentences: Mapping[int, tuple[str, ...]]
     masks: int
+    to_check: Mapping[str, PhotoToCheck]
     confidence: np.ndarray
     picks: Picks
     basis: Basis
@@ -100,11 +104,17 @@ def gather(status: RunStatus, artifacts: RunArtifacts, pictures: Pictures | None
     if "vocabulary" not in run:
         raise UsageError(f"run {run['name']} was written by an earlier version of clipes: run it again to get a report")
     config, vocabulary = parse_config(run["config"]), Vocabulary.model_validate(run["vocabulary"])
-    masks, confidence, sure = _masks(artifacts, config.report)
+    to_check = {photo.image_id: photo for photo in photos_to_check(status, artifacts)}
+    suspicious = tuple(to_check)[: config.report.gallery // 2]
+    others = partial(GalleryChoice, config.report.gallery - len(suspicious), suspicious)
+    masks, confidence, by_confidence = _masks(artifacts, others())
     known = 1 + len(vocabulary.classes)
-    scored = _scored(artifacts, known, config.report) if shows_photo_scores(status, PSEUDO_MASK) else None
-    picks, basis = _choice(artifacts, config.report.gallery, scored, sure)
-    photos = count_photos(artifacts, MANIFEST_FILE, {*picks.best, *picks.worst, *picks.random, *picks.further})
+    scored = _scored(artifacts, known, others()) if shows_photo_scores(status, PSEUDO_MASK) else None
+    picks, basis = _choice(artifacts, others(), scored, by_confidence)
+    shown = {*suspicious, *picks.best, *picks.worst, *picks.random}
+    further = tuple(image_id for image_id in to_check if image_id not in shown)[: config.report.further]
+    picks = replace(picks, to_check=suspicious, further=further)
+    photos = count_photos(artifacts, MANIFEST_FILE, {*shown, *further})
     segmenter = segmenter_facts(
         run, artifacts, known, -(-config.report.gallery // 2), shows_photo_scores(status, SEGMENTER_MASK)
     )
@@ -116,6 +126,7 @@ def gather(status: RunStatus, artifacts: RunArtifacts, pictures: Pictures | None
         rejects=_rejects(artifacts),
         sentences=_sentences(artifacts),
         masks=masks,
+        to_check=to_check,
         confidence=confidence,
         picks=picks,
         basis=basis,
@@ -125,9 +136,9 @@ def gather(status: RunStatus, artifacts: RunArtifacts, pictures: Pictures | None
     )
 
 
-def _masks(artifacts: RunArtifacts, shown: ReportConfig) -> tuple[int, np.ndarray, GalleryChoice]:
-    """Return the number of masks, a histogram of their confidence, and a `GalleryChoice` by mean confidence."""
-    masks, total, choice = 0, np.zeros(256, np.int64), GalleryChoice(shown.gallery, shown.further)
+def _masks(artifacts: RunArtifacts, choice: GalleryChoice) -> tuple[int, np.ndarray, GalleryChoice]:
+    """Return the number of masks, a histogram of their confidence, and the choice by mean confidence."""
+    masks, total = 0, np.zeros(256, np.int64)
     for shard in artifacts.each(MASKS.name, shard_confidence):
         masks, total = masks + len(shard.means), total + shard.histogram
         for image_id, mean in shard.means.items():
@@ -143,8 +154,7 @@ def shows_photo_scores(status: RunStatus, scored: Scored) -> bool:
     return status.metrics is None or scored.key in status.metrics
 
 
-def _scored(artifacts: RunArtifacts, num_classes: int, shown: ReportConfig) -> GalleryChoice:
-    choice = GalleryChoice(shown.gallery, shown.further)
+def _scored(artifacts: RunArtifacts, num_classes: int, choice: GalleryChoice) -> GalleryChoice:
     for row in artifacts.rows(MASK_SCORES.name, ("image_id", "status", *CELL_COLUMNS)):
         if row["status"] == "ok":
             choice.add(row["image_id"], photo_mious(row, num_classes).get(PSEUDO_MASK.key, float("nan")))
@@ -152,7 +162,7 @@ def _scored(artifacts: RunArtifacts, num_classes: int, shown: ReportConfig) -> G
 
 
 def _choice(
-    artifacts: RunArtifacts, gallery: int, scored: GalleryChoice | None, sure: GalleryChoice
+    artifacts: RunArtifacts, seen: GalleryChoice, scored: GalleryChoice | None, by_confidence: GalleryChoice
 ) -> tuple[Picks, Basis]:
     """Choose the photos of the gallery.
 
@@ -161,15 +171,14 @@ def _choice(
 
     Args:
         artifacts: artifacts of the run.
-        gallery: number of photos to choose.
+        seen: choice to which no photo has been added.
         scored: choice by mIoU; None if the report shows no mIoU of single photos.
-        sure: choice by mean confidence, as `_masks` returned it.
+        by_confidence: choice by mean confidence, as `_masks` returned it.
     """
     if scored is not None and scored.photos:
         return scored.picks(), "miou"
-    if sure.photos:
-        return sure.picks(), "confidence"
-    seen = GalleryChoice(gallery)
+    if by_confidence.photos:
+        return by_confidence.picks(), "confidence"
     for row in artifacts.rows(CAMS.name, ("image_id", "status")):
         if row["status"] == "ok":
             seen.add(row["image_id"], float("nan"))

@@ -17,6 +17,7 @@ from clipes.tasks.report.gallery.photo_gallery import Gallery
 from clipes.tasks.report.gallery.training_plots import training_plots
 from clipes.tasks.report.notes import headline, notes, state_of
 from clipes.tasks.report.scores import ranked_by, ranked_classes
+from clipes.tasks.report.sections.to_check import to_check_section
 from clipes.tasks.report.templates import export_command, names_of, page_environment
 from clipes.tasks.report.training_wording import describe_training
 from clipes.tasks.runs.ledger import SHARD_STATES
@@ -27,13 +28,16 @@ from clipes_core.config.pseudo_masks import AUTO_TEMPLATE
 from clipes_core.evaluation.scored import CENTRE_BOX, SCORED, Scored
 
 CONFIDENCE_BINS = 20
+TO_CHECK = {"to_check": "Photos to check, the most suspicious first (found without truth)"}
 GROUPS = {
     "miou": {
+        **TO_CHECK,
         "best": "Best pseudo masks, by the mIoU of each photo",
         "worst": "Worst pseudo masks, by the mIoU of each photo",
         "random": "Other photos (a reproducible random choice)",
     },
     "confidence": {
+        **TO_CHECK,
         "best": "Most confident pseudo masks, by mean confidence (no mask is scored)",
         "worst": "Least confident pseudo masks, by mean confidence (no mask is scored)",
         "random": "Other photos (a reproducible random choice)",
@@ -74,6 +78,7 @@ def page(facts: RunFacts) -> str:
             segmenter=segmenter,
             names=names_of(facts.vocabulary),
             export=export_command(facts),
+            to_check=to_check_section(facts),
             script=Markup(script),
             script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
             config=yaml.safe_dump(facts.status.run["config"], sort_keys=False, allow_unicode=True),
@@ -150,8 +155,8 @@ def _confidence(facts: RunFacts) -> dict[str, Any] | None:
     shares = shares_by_confidence(facts.confidence, CONFIDENCE_BINS).tolist()
     first = next(place for place, share in enumerate(shares) if share)
     bins = [{"low": place / CONFIDENCE_BINS, "share": share} for place, share in enumerate(shares)][first:]
-    sure = share_at_least(facts.confidence, PAPER_MU)
-    return {"bins": bins, "sure": sure, "mu": PAPER_MU, "pixels": pixels, "largest": max(shares)}
+    trained_on = share_at_least(facts.confidence, PAPER_MU)
+    return {"bins": bins, "trained_on": trained_on, "mu": PAPER_MU, "pixels": pixels, "largest": max(shares)}
 
 
 def _stages(facts: RunFacts) -> list[dict[str, Any]]:
@@ -182,6 +187,6 @@ def _segmenter(facts: RunFacts) -> dict[str, Any] | None:
 
 def _gallery(facts: RunFacts) -> list[dict[str, Any]]:
     picks, titles = facts.picks, GROUPS[facts.basis]
-    gallery = Gallery(facts, [*picks.best, *picks.worst, *picks.random], Layers(facts.pictures))
+    gallery = Gallery(facts, [*picks.to_check, *picks.best, *picks.worst, *picks.random], Layers(facts.pictures))
     groups = [(group, title, list(gallery.cards(getattr(facts.picks, group)))) for group, title in titles.items()]
     return [{"group": group, "title": title, "cards": cards} for group, title, cards in groups if cards]

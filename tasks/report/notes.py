@@ -7,7 +7,6 @@ from typing import Any, Literal, get_args
 from clipes.tasks.report.facts import RunFacts
 from clipes.tasks.stages.mask_scores import MASK_SCORES
 from clipes.tasks.stages.registry import STAGES, all_names, run_names
-from clipes_core.confidence import PAPER_MU, share_at_least
 from clipes_core.evaluation.scored import CENTRE_BOX, PSEUDO_MASK, SEGMENTER_MASK
 
 RESUME = "Finished work is kept. To resume, repeat the command that started the run, without --fresh."
@@ -46,18 +45,22 @@ def headline(facts: RunFacts) -> Note:
         return Note("plain", "This run ranks templates and makes no pseudo masks.")
     if not facts.masks:
         return Note("warn", "This run has no pseudo masks.")
-    sure = (
-        f"{share_at_least(facts.confidence, PAPER_MU):.0%} of the mask pixels have a confidence of at least {PAPER_MU}."
-    )
-    trained = _segmenter_sentence(metrics)
+    checked, trained = _check_sentence(facts), _segmenter_sentence(metrics)
     if PSEUDO_MASK.key not in metrics or CENTRE_BOX.key not in metrics:
-        return Note("plain", f"{masks}, not scored. {sure}{trained}")
+        return Note("plain", f"{masks}, not scored. {checked}{trained}")
     miou, floor = metrics[PSEUDO_MASK.key]["miou"], metrics[CENTRE_BOX.key]["miou"]
     points = round(100 * (miou - floor), 1)
     tone: Tone = "good" if points > 0 else "warn"
     place = f"{abs(points):.1f} points {'above' if points > 0 else 'below'}" if points else "no better than"
     compared = f"{place} the baseline, a box in the middle of the photo"
-    return Note(tone, f"{masks}, {miou:.1%} mIoU: {compared}. {sure}{trained}")
+    return Note(tone, f"{masks}, {miou:.1%} mIoU: {compared}. {checked}{trained}")
+
+
+def _check_sentence(facts: RunFacts) -> str:
+    """Return a sentence that says how many photos a person should look at."""
+    if not facts.to_check:
+        return "clipes checked the masks without truth and found nothing suspicious, which does not prove them right."
+    return f"{_counted(len(facts.to_check), 'photo')} to check, found without truth."
 
 
 def _segmenter_sentence(metrics: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from clipes.tasks.inputs.photos import Photo
-from clipes.tasks.report.artifacts import RunArtifacts
+from clipes.tasks.runs.artifacts import RunArtifacts
 
 COLUMNS = ("image_id", "uri", "size_bytes", "fingerprint", "class_ids", "truth_uri", "truth_fingerprint")
 

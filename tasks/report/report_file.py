@@ -4,12 +4,12 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from clipes.tasks.report.artifacts import RunArtifacts
 from clipes.tasks.report.facts import RunFacts, gather
 from clipes.tasks.report.further_photos import further_files, write_further_photos
 from clipes.tasks.report.gallery.pictures import Pictures
 from clipes.tasks.report.html_page import page
 from clipes.tasks.report.ui_pages import show_run
+from clipes.tasks.runs.artifacts import RunArtifacts
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.runs.record.recorder import RunRecord, record_run
 from clipes.tasks.storage.layout import REPORT_FILE

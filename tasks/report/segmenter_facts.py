@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clipes.tasks.report.artifacts import RunArtifacts
 from clipes.tasks.report.photo_counts import PhotoCounts, count_photos
+from clipes.tasks.runs.artifacts import RunArtifacts
 from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, photo_miou
 from clipes.tasks.stages.segmenter import SEGMENTER, is_validated_on, read_training_facts
 from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES

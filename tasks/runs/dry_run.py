@@ -9,7 +9,7 @@ from clipes.tasks.machine.background import map_in_threads
 from clipes.tasks.plan.shard_plan import ShardPlan, Uris, digests_by_id, planned_digests
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.runs.prepared_run import PreparedRun
-from clipes.tasks.runs.ranking import template_ranking
+from clipes.tasks.runs.templates.ranking import template_ranking
 from clipes.tasks.stages.prompts import PROMPTS
 
 

@@ -17,7 +17,7 @@ from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.row_kinds import PHOTO_ROWS
 from clipes.tasks.plan.row_schema import PhotoRow, check_upstream, column
 from clipes.tasks.plan.run_inputs import RunInputs
-from clipes.tasks.plan.stage import Stage, Workers
+from clipes.tasks.plan.stage import Stage, Summaries, Workers
 from clipes.tasks.stages.cams import CAMS
 from clipes.tasks.stages.columns.cams import stored_cams
 from clipes_core.config.run import RunConfig
@@ -25,7 +25,6 @@ from clipes_core.errors import ErrorKind, PhotoError
 
 if TYPE_CHECKING:
     from clipes.tasks.inputs.batches import Loaded
-    from clipes.tasks.stages.columns.confidence import ConfidenceSummary
     from clipes_core.device import Job
     from clipes_core.pseudo_mask import PseudoMask
 
@@ -59,6 +58,8 @@ class MasksRow(PhotoRow):
         confidence_png: 8-bit grey PNG of round(255 c), where c is the confidence in [0, 1].
         class_pixels: (1 + K,) number of pixels of the background, then of each class in `class_ids`.
         confidence_histogram: (256,) number of pixels per level of `confidence_png`.
+        crf_changed: share of the pixels whose class the CRF changed, in [0, 1]. None if the mask was made without a CRF
+            or by an earlier version of clipes. No stage reads it, so it is no part of the row's digest.
     """
 
     class_ids: tuple[int, ...] = column("list<int16>")
@@ -66,6 +67,7 @@ class MasksRow(PhotoRow):
     confidence_png: bytes = column("binary", b"")
     class_pixels: tuple[int, ...] = column("list<int64>", ())
     confidence_histogram: tuple[int, ...] = column("list<int64>", ())
+    crf_changed: float | None = column("float64", None, in_digest=False)
 
 
 class Masks(Stage):
@@ -98,10 +100,11 @@ class Masks(Stage):
             prepare_crf(config.crf, logger.info, logger.warning)
 
     @override
-    def summary(self) -> "ConfidenceSummary":
+    def summary(self) -> Summaries:
         from clipes.tasks.stages.columns.confidence import ConfidenceSummary
+        from clipes.tasks.stages.columns.mask_facts import MaskFactsSummary
 
-        return ConfidenceSummary()
+        return Summaries(ConfidenceSummary(), MaskFactsSummary())
 
     @override
     def rows(self, job: ShardJob) -> Iterator[MasksRow]:
@@ -193,4 +196,5 @@ def _row(row: Mapping[str, Any], loaded: LoadedPhoto, made: "PseudoMask", palett
         confidence_png=grey_png(confidence),
         class_pixels=tuple(int((mask == class_id).sum()) for class_id in (0, *row["class_ids"])),
         confidence_histogram=tuple(histogram(confidence).tolist()),
+        crf_changed=made.crf_changed,
     )

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from prefect.artifacts import create_table_artifact
 
-from clipes.tasks.runs.ranking import TemplateRanking, counted
+from clipes.tasks.runs.templates.ranking import TemplateRanking, counted
 from clipes.tasks.ui.publishing import ServerWatch, artifact_key
 
 LISTED = 100

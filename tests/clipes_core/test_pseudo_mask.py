@@ -182,6 +182,17 @@ def test_each_of_several_photos_has_the_mask_of_a_single_photo(device, confidenc
         assert np.abs(each.confidence.astype(int) - expected.confidence).max() <= 1
 
 
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_the_share_of_pixels_that_the_crf_changed_compares_the_masks_with_and_without_it(device):
+    random, crf = np.random.default_rng(0), CrfConfig(backend="lattice")
+    image_rgb, cam = random.integers(0, 256, (24, 31, 3), dtype=np.uint8), random.random((2, 3, 4))
+    photo = (image_rgb, cam, np.array([9, 3]))
+    (made,) = finish(pseudo_masks([photo], crf, FROM_CRF, device))
+    without = pseudo_mask(*photo, NO_CRF, FROM_CRF)
+    assert made.crf_changed == (made.mask != without.mask).mean() > 0
+    assert without.crf_changed is None
+
+
 def test_pixels_below_the_threshold_are_ignored():
     mask = np.array([[1, 2, 0, 0]], np.uint8)
     confidence = np.array([[242, 243, 242, 255]], np.uint8)

@@ -12,8 +12,8 @@ from support.plain_runs import VOCABULARY, ledger_of, plain_run, run_inputs
 from clipes.tasks.inputs.photos import Photo, Reject
 from clipes.tasks.inputs.pngs import grey_png, palette_png
 from clipes.tasks.plan.jobs import ShardRecord
-from clipes.tasks.report.artifacts import RunArtifacts
 from clipes.tasks.report.facts import RunFacts, gather
+from clipes.tasks.runs.artifacts import RunArtifacts
 from clipes.tasks.runs.record.contents import manifest_table, rejects_table, run_json, status_table
 from clipes.tasks.stages.masks import MasksRow
 from clipes.tasks.storage.layout import (
@@ -79,9 +79,11 @@ def write_photo(folder: Path, image_id: str, class_ids: tuple[int, ...], truth: 
 
 def mask_row(image_id: str, mask: np.ndarray, confidence: np.ndarray) -> MasksRow:
     """Return the row of a pseudo mask with (H, W) uint8 ids and (H, W) uint8 confidence levels."""
+    class_ids = tuple(int(class_id) for class_id in np.unique(mask) if class_id)
     return MasksRow(
         image_id=image_id,
-        class_ids=tuple(int(class_id) for class_id in np.unique(mask) if class_id),
+        class_ids=class_ids,
+        class_pixels=tuple(int((mask == class_id).sum()) for class_id in (0, *class_ids)),
         mask_png=palette_png(mask, PALETTE),
         confidence_png=grey_png(confidence),
         confidence_histogram=tuple(np.bincount(confidence.ravel(), minlength=256).tolist()),

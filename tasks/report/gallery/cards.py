@@ -53,7 +53,7 @@ class Card:
         sure: share of pixels with a confidence of at least the paper's mu (0.95); None without a pseudo mask.
         cams: CAMs of the photo's first classes; empty in the segmenter's gallery.
         hidden: number of the photo's remaining classes. The card does not show their CAMs.
-        reasons: kind of a reason -> sentence, for the reasons why a person should look at the photo.
+        reasons: short title of a reason -> sentence, for the reasons why a person should look at the photo.
         severity: number by which photos with reasons are sorted; 0 without a reason.
     """
 

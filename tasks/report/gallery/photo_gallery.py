@@ -17,6 +17,7 @@ from clipes.tasks.report.gallery.cards import (
 )
 from clipes.tasks.report.gallery.forms import GalleryForm
 from clipes.tasks.report.gallery.pictures import Picture, png_map
+from clipes.tasks.report.sections.to_check import TITLES
 from clipes.tasks.stages.cams import CAMS
 from clipes.tasks.stages.columns.cams import stored_cams
 from clipes.tasks.stages.mask_scores import CELL_COLUMNS, MASK_SCORES, photo_mious
@@ -71,7 +72,7 @@ class Gallery:
         image, lost = photo_or_canvas(photo, size_hw, self._facts, self._form.longer_side)
         truth, no_truth = truth_or_note(photo)
         ids = None if mask is None else png_map(mask["mask_png"])
-        styles = styles_of(photo, ids, truth)
+        styles, to_check = styles_of(photo, ids, truth), self._facts.to_check.get(photo.image_id)
         return Card(
             photo.image_id,
             photo.class_ids,
@@ -83,6 +84,8 @@ class Gallery:
             sure=None if mask is None else share_at_least(np.array(mask["confidence_histogram"]), PAPER_MU),
             cams=tuple(self._class_cams(cams, image)),
             hidden=max(0, len(photo.class_ids) - SHOWN_CLASSES),
+            reasons={} if to_check is None else {TITLES[found.reason]: found.text for found in to_check.reasons},
+            severity=0.0 if to_check is None else to_check.severity,
         )
 
     def _pictures(

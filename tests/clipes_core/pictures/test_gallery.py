@@ -26,20 +26,20 @@ def test_if_all_photos_are_shown_none_is_shown_twice():
     assert picks(24, scores) == Picks(best=("a",), worst=("b",), random=("d", "c"))
 
 
-def test_further_photos_are_the_worst_that_are_in_no_other_group():
-    scores = {"a": 0.9, "b": 0.1, "c": 0.5, "d": 0.6, "e": 0.8, "f": 0.2, "g": 0.4}
-    choice = GalleryChoice(3, further=2)
-    for image_id, score in scores.items():
-        choice.add(image_id, score)
-    assert choice.picks() == Picks(best=("a",), worst=("b",), random=("d",), further=("f", "g"))
-
-
 def test_photos_without_a_score_are_only_picked_at_random():
     assert picks(3, {"a": math.nan, "b": math.nan, "c": 0.5}) == Picks((), (), ("c", "b", "a"))
 
 
 def test_ties_are_ordered_by_hash_and_no_photo_is_both_best_and_worst():
     assert picks(3, dict.fromkeys("abcdefg", 0.5)) == Picks(best=("d",), worst=("g",), random=("f",))
+
+
+def test_photos_that_are_left_out_are_counted_but_not_chosen():
+    choice = GalleryChoice(3, left_out=["a", "b"])
+    for image_id, score in {"a": 0.9, "b": 0.1, "c": 0.5, "d": 0.6, "e": 0.8}.items():
+        choice.add(image_id, score)
+    assert choice.picks() == Picks(best=("e",), worst=("c",), random=("d",))
+    assert choice.photos == 5
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])

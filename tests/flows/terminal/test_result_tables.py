@@ -22,9 +22,9 @@ from clipes.tasks.inputs.photos import Reject
 from clipes.tasks.machine.terminal import TerminalConsole
 from clipes.tasks.runs.dry_run import StagePlan
 from clipes.tasks.runs.pooled_scores import TemplateScore
-from clipes.tasks.runs.ranking import TemplateRanking
-from clipes.tasks.runs.ranking_record import ScoredSample
 from clipes.tasks.runs.record.recorder import RunSummary
+from clipes.tasks.runs.templates.ranking import TemplateRanking
+from clipes.tasks.runs.templates.ranking_record import ScoredSample
 from clipes.tasks.stages.registry import all_names
 from clipes.tasks.storage.run_status import RunStatus
 from clipes_core.errors import ErrorKind

@@ -19,8 +19,8 @@ from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse
 from clipes.tasks.runs.dry_run import plan_run
 from clipes.tasks.runs.metrics_json import run_metrics
-from clipes.tasks.runs.ranking import template_ranking
 from clipes.tasks.runs.stage_summary import summaries
+from clipes.tasks.runs.templates.ranking import template_ranking
 from clipes.tasks.stages.registry import STAGES
 
 OF_PHOTOS = ("cams", "masks", "mask_scores")

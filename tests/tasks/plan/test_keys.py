@@ -8,6 +8,7 @@ import pytest
 
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.plan.keys import content_key, digest, photo_digest, row_digest, validation_digest
+from clipes.tasks.plan.row_schema import column
 
 PHOTO = Photo("a/1", "/photos/a/1.jpg", 1234, "1234-99", (3, 15), "/truth/1.png", "77-1")
 
@@ -110,6 +111,14 @@ def test_row_digest_is_the_same_on_any_machine(value, expected):
 def test_row_digest_changes_with_any_field():
     digests = {row_digest(Row(image_id, value)) for image_id in "12" for value in (b"", b"0", "0", 0, None)}
     assert len(digests) == 10
+
+
+def test_a_row_digest_does_not_cover_a_column_that_is_declared_so():
+    @dataclasses.dataclass(frozen=True)
+    class Longer(Row):
+        note: str | None = column("string", None, in_digest=False)
+
+    assert row_digest(Longer("1", 2, "new")) == row_digest(Row("1", 2))
 
 
 def test_row_digest_refuses_arrays():

@@ -72,3 +72,9 @@ def test_a_photo_without_an_upstream_result_fails_with_the_upstream_reason():
     with pytest.raises(PhotoError, match=r"^no mask: a\.jpg is empty$") as caught:
         check_upstream({"status": "error", "error": "a.jpg is empty"}, "mask")
     assert caught.value.kind is ErrorKind.UPSTREAM
+
+
+@pytest.mark.parametrize("default", [{}, {"default": 0.0}])
+def test_a_column_outside_the_digest_must_have_the_default_none(default):
+    with pytest.raises(TypeError, match="needs the default None"):
+        column("float64", **default, in_digest=False)

@@ -3,7 +3,7 @@ from support.plain_runs import LengthRow, Lengths, photo, run_inputs
 
 from clipes.tasks.plan.row_kinds import EVALUATION_ROWS, TEXT_ROWS, TRAINING_ROWS
 from clipes.tasks.plan.row_schema import schema_of
-from clipes.tasks.plan.stage import Stage
+from clipes.tasks.plan.stage import Stage, Summaries
 
 INPUTS = run_inputs()
 BASE = Lengths({"power": 2}, name="base")
@@ -52,3 +52,23 @@ def test_a_stage_is_enabled_by_default():
 def test_a_stage_must_define_reads_and_rows():
     with pytest.raises(TypeError, match=r"abstract methods '?reads'?, '?rows'?"):
         Stage()
+
+
+class Count:
+    """A summary that counts the rows."""
+
+    def __init__(self, name):
+        self.name, self.rows = name, 0
+
+    def add(self, row):
+        self.rows += 1
+
+    def entries(self):
+        return {self.name: str(self.rows)}
+
+
+def test_several_summaries_get_all_rows_and_state_all_entries():
+    summaries = Summaries(Count("one"), Count("other"))
+    for _ in range(3):
+        summaries.add({})
+    assert summaries.entries() == {"one": "3", "other": "3"}

@@ -12,10 +12,11 @@ from clipes.tasks.stages.mask_scores import MASK_SCORES, MaskScoresRow
 from clipes.tasks.stages.masks import MASKS, MasksRow
 from clipes.tasks.stages.texts import TEXTS, TextRow
 from clipes_core.errors import ErrorKind, PhotoError
+from clipes_core.pictures.gallery import Picks
 
 GONE = PhotoError(ErrorKind.MISSING, "gone")
 PHOTOS = tuple(photo(name) for name in "abcd")
-THREE = {"report": {"gallery": 3}}
+THREE = {"report": {"gallery": 3, "check": {"max_foreground": 1}}}  # every mask is all foreground
 
 
 def levels(level):
@@ -61,6 +62,14 @@ def test_photos_are_chosen_by_confidence_if_no_photo_is_scored(tmp_path):
     facts = plain_facts(tmp_path, *masks(tmp_path), photos=PHOTOS, settings=THREE)
     assert facts.basis == "confidence"
     assert (facts.picks.best, facts.picks.worst, facts.picks.random) == (("b",), ("a",), ("c",))
+
+
+def test_up_to_half_of_the_gallery_are_photos_to_check_and_no_other_group_repeats_them(tmp_path):
+    facts = plain_facts(tmp_path, *masks(tmp_path), photos=PHOTOS, settings={"report": {"gallery": 4}})
+    assert list(facts.to_check) == ["a", "b", "c"]
+    assert facts.picks == Picks(best=(), worst=(), random=("c",), to_check=("a", "b"))
+    assert facts.listed.chosen.keys() == set("abc")
+    assert facts.basis == "confidence"
 
 
 def test_without_masks_photos_with_cams_are_chosen_at_random(tmp_path):

@@ -1,6 +1,5 @@
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from support.ledger_records import reject
 from support.plain_reports import class_scores, plain_facts
@@ -9,8 +8,10 @@ from support.run_contents import TRAINING
 
 from clipes.tasks.report.notes import RESUME, Note, headline, notes, state_of
 from clipes.tasks.report.photo_counts import PhotoCounts
+from clipes.tasks.runs.photos_to_check import PhotoToCheck
 
 PHOTOS = photo("a", (1,)), photo("b", (2,))
+NOTHING_FOUND = "clipes checked the masks without truth and found nothing suspicious, which does not prove them right."
 EVALUATION = {"evaluation": {"split": "val"}}
 
 
@@ -27,10 +28,9 @@ def updated(facts, run=None, metrics=None, **status):
     return replace(facts, status=replace(facts.status, **own, **status))
 
 
-def with_masks(facts, masks=3, sure=75, unsure=25):
-    confidence = np.zeros(256, np.int64)
-    confidence[243], confidence[242] = sure, unsure  # 243 is the lowest level of at least 0.95
-    return replace(facts, masks=masks, confidence=confidence)
+def with_masks(facts, masks=3, to_check=0):
+    photos = {str(number): PhotoToCheck(str(number), (), 1.0) for number in range(to_check)}
+    return replace(facts, masks=masks, to_check=photos)
 
 
 def shards(stage, **states):
@@ -86,8 +86,7 @@ def test_the_note_on_an_incomplete_run_says_why_and_how_to_resume(facts, run, st
 def test_the_headline_compares_the_masks_with_the_baseline(facts):
     scored = with_masks(updated(facts, metrics={"centre_box": class_scores(0.424)}))
     compared = "3 pseudo masks, 50.0% mIoU: 7.6 points above the baseline, a box in the middle of the photo."
-    sure = "75% of the mask pixels have a confidence of at least 0.95."
-    assert headline(scored) == Note("good", f"{compared} {sure}")
+    assert headline(scored) == Note("good", f"{compared} {NOTHING_FOUND}")
 
     worse = with_masks(updated(facts, metrics={"centre_box": class_scores(0.6)}), masks=1)
     assert headline(worse).tone == "warn"
@@ -102,9 +101,15 @@ def test_the_headline_gives_the_score_of_the_segmenter(facts):
     unscored = replace(facts, status=replace(facts.status, metrics={"segmenter": class_scores(0.61, images=1)}))
     assert headline(with_masks(unscored, masks=2)) == Note(
         "plain",
-        "2 pseudo masks, not scored. 75% of the mask pixels have a confidence of at least 0.95. "
+        f"2 pseudo masks, not scored. {NOTHING_FOUND} "
         "The segmenter that was trained on these masks reaches 61.0% mIoU on 1 evaluation photo.",
     )
+
+
+@pytest.mark.parametrize(("found", "counted"), [(1, "1 photo"), (22, "22 photos")])
+def test_the_headline_counts_the_photos_to_check(facts, found, counted):
+    text = headline(with_masks(facts, masks=200, to_check=found)).text
+    assert text == f"200 pseudo masks, not scored. {counted} to check, found without truth."
 
 
 def test_the_headline_of_a_run_without_masks_says_so(facts):

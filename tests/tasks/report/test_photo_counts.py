@@ -1,8 +1,8 @@
 import pytest
 from support.plain_runs import photo
 
-from clipes.tasks.report.artifacts import RunArtifacts
 from clipes.tasks.report.photo_counts import PhotoCounts, count_photos
+from clipes.tasks.runs.artifacts import RunArtifacts
 from clipes.tasks.runs.record.contents import manifest_table
 from clipes.tasks.storage.layout import EVALUATION_FILE, MANIFEST_FILE
 from clipes.tasks.storage.run_files import RunFiles

@@ -8,9 +8,9 @@ from support.report_pages import cards, groups, notes, picture, section, titles
 from support.report_runs import report_of, write_run_files
 
 from clipes.tasks.report import ui_pages
-from clipes.tasks.report.artifacts import RunArtifacts
 from clipes.tasks.report.facts import gather
 from clipes.tasks.report.ui_pages import gallery_page, score_rows, training_page
+from clipes.tasks.runs.artifacts import RunArtifacts
 from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_status import read_run
 from clipes_core.errors import StageError
@@ -123,6 +123,7 @@ def test_the_ui_shows_curve_scores_and_predictions(trained_facts):
         "Best",
         "Worst",
         "Other",
+        "Photos",
         "Best",
         "Worst",
         "Other",

@@ -12,9 +12,9 @@ from support.report_runs import write_run_files
 from support.small_runs import make_run
 
 from clipes.tasks.report import ui_pages
-from clipes.tasks.report.artifacts import RunArtifacts
 from clipes.tasks.report.facts import gather
 from clipes.tasks.report.ui_pages import gallery_page, report_page, score_rows
+from clipes.tasks.runs.artifacts import RunArtifacts
 from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_status import read_run
 
@@ -58,7 +58,7 @@ def test_the_gallery_shows_pictures_of_best_worst_and_other_photos(scenes_facts)
         "### Worst pseudo masks, by the mIoU of each photo",
     ]
     picks = scenes_facts.picks
-    shown = [*picks.best[:2], *picks.worst[:2], *picks.random[:2]]
+    shown = [*picks.to_check[:2], *picks.best[:2], *picks.worst[:2], *picks.random[:2]]
     assert re.findall(r"^\*\*(.*?)\*\*", page, re.MULTILINE) == [name.replace("_", r"\_") for name in shown]
     found = pictures(page)
     assert [title for title, _ in found[:4]] == ["Photo", "Pseudo mask", "Confidence", "Truth"]
@@ -76,7 +76,7 @@ def test_a_gallery_that_is_too_large_is_shortened(scenes_facts, monkeypatch):
 
 
 def test_without_picks_there_is_no_gallery(scenes_facts):
-    nothing = replace(scenes_facts.picks, best=(), worst=(), random=())
+    nothing = replace(scenes_facts.picks, best=(), worst=(), random=(), to_check=())
     assert gallery_page(replace(scenes_facts, picks=nothing)) == ""
 
 

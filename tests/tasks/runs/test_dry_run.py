@@ -5,7 +5,7 @@ from support.prepared import prepare_run
 from support.small_runs import make_run
 
 from clipes.tasks.runs.dry_run import plan_run
-from clipes.tasks.runs.ranking import template_ranking
+from clipes.tasks.runs.templates.ranking import template_ranking
 
 
 @pytest.fixture

@@ -46,6 +46,7 @@ def test_masks_equal_those_of_the_core_from_the_stored_cams(scenes_made, scene_p
         expected = pseudo_mask(image_rgb, refined_cam, class_ids, CrfConfig(), ConfidenceConfig())
         assert (ids(row["mask_png"]) == expected.mask).all(), image_id
         assert (ids(row["confidence_png"]) == expected.confidence).all(), image_id
+        assert row["crf_changed"] == expected.crf_changed
 
 
 def test_masks_of_a_batch_on_a_device_equal_those_of_the_cpu_workers(tiny, pool):

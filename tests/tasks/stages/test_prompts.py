@@ -4,7 +4,7 @@ from support.oracle import oracle_sharpness
 from support.prepared import prepare_ranking, prepare_run
 from support.small_runs import make_run
 
-from clipes.tasks.runs.ranking import template_ranking
+from clipes.tasks.runs.templates.ranking import template_ranking
 
 CANDIDATES = ("a {}.", "a clean origami {}.", "the {}.")
 

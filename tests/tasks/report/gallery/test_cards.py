@@ -8,8 +8,8 @@ from support.plain_reports import plain_facts, write_photo
 from support.plain_runs import LengthRow, Lengths, photo, write_artifact
 
 from clipes.tasks.plan.sharding import shard_of
-from clipes.tasks.report.artifacts import RunArtifacts
 from clipes.tasks.report.gallery.cards import Card, photo_or_canvas, read_rows, styles_of, truth_or_note
+from clipes.tasks.runs.artifacts import RunArtifacts
 from clipes.tasks.storage.listing import fingerprint_of_stat
 from clipes.tasks.storage.run_files import RunFiles
 from clipes_core.errors import ErrorKind, PhotoError

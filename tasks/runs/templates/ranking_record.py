@@ -11,8 +11,8 @@ from clipes.tasks.inputs.templates import PAPER_TEMPLATES
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.pooled_scores import TemplateScore, pooled_template_scores
 from clipes.tasks.runs.prepared_run import PreparedRun
-from clipes.tasks.runs.ranking import TemplateRanking, ranking_json, template_ranking
 from clipes.tasks.runs.stage_summary import summaries
+from clipes.tasks.runs.templates.ranking import TemplateRanking, ranking_json, template_ranking
 from clipes.tasks.runs.truth_warnings import scored_truths
 from clipes.tasks.stages.embeddings import EMBEDDINGS
 from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
@@ -57,7 +57,7 @@ def write_ranking(run: PreparedRun, ledger: Ledger, identity: str) -> tuple[Temp
         ArtifactError: an artifact of the stage `prompts` cannot be read.
         StageError: no photo has scores.
     """
-    from clipes.tasks.runs.ranking_plots import ranking_png  # imports matplotlib, which only rankings need
+    from clipes.tasks.runs.templates.ranking_plots import ranking_png  # imports matplotlib, which only rankings need
 
     uris = [record.uri for record in ledger.records(PROMPTS.name)]
     ranking = template_ranking(run.store, uris, run.inputs.candidates)
@@ -89,7 +89,7 @@ def write_scores(
     Raises:
         ArtifactError: an artifact of the stage `prompt_scores` cannot be read.
     """
-    from clipes.tasks.runs.ranking_plots import sharpness_png  # imports matplotlib
+    from clipes.tasks.runs.templates.ranking_plots import sharpness_png  # imports matplotlib
 
     sample = _scored_sample(run, ledger, ranking)
     facts = {

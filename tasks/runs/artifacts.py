@@ -1,4 +1,4 @@
-"""Read the artifacts of a run for its report. Unreadable artifacts are skipped, and the reasons are recorded."""
+"""Read the rows of a run's artifacts. Unreadable artifacts are skipped, and the reasons are recorded."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial

@@ -5,7 +5,7 @@ from support.prepared import prepare_ranking
 from support.small_runs import make_run
 
 from clipes.tasks.inputs.templates import PAPER_TEMPLATES, shipped_templates
-from clipes.tasks.runs.ranking import TemplateRanking, counted, sampled_templates, template_ranking
+from clipes.tasks.runs.templates.ranking import TemplateRanking, counted, sampled_templates, template_ranking
 from clipes.tasks.stages.prompts import PROMPTS, PromptsRow
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes_core.errors import StageError

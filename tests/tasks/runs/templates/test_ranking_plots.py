@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from clipes.tasks.runs.pooled_scores import TemplateScore
-from clipes.tasks.runs.ranking import TemplateRanking
-from clipes.tasks.runs.ranking_plots import ranking_png, sharpness_png
+from clipes.tasks.runs.templates.ranking import TemplateRanking
+from clipes.tasks.runs.templates.ranking_plots import ranking_png, sharpness_png
 from clipes_core.template_ranking import RankedTemplate
 
 RED = np.array([196, 78, 82])

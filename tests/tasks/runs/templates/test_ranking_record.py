@@ -9,8 +9,8 @@ from PIL import Image
 from support.plain_runs import ledger_of, photo, plain_run, run_inputs, write_artifact
 
 from clipes.tasks.runs.pooled_scores import TemplateScore
-from clipes.tasks.runs.ranking import TemplateRanking
-from clipes.tasks.runs.ranking_record import (
+from clipes.tasks.runs.templates.ranking import TemplateRanking
+from clipes.tasks.runs.templates.ranking_record import (
     ScoredSample,
     correlations,
     write_ranking,

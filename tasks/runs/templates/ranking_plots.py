@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from clipes.tasks.runs.pooled_scores import TemplateScore
-from clipes.tasks.runs.ranking import TemplateRanking, counted
+from clipes.tasks.runs.templates.ranking import TemplateRanking, counted
 
 DPI = 120
 HIGHEST_IN = 60  # largest height of a plot [inch]; with more templates than fit, the rows are closer together

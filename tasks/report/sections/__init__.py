@@ -1,0 +1,1 @@
+"""Sections of the report: what each of them shows, and its template."""

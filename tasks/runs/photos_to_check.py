@@ -1,0 +1,54 @@
+"""List the photos of a run whose pseudo masks are probably wrong, without true masks."""
+
+from dataclasses import dataclass
+
+from clipes.tasks.runs.artifacts import RunArtifacts
+from clipes.tasks.stages.columns.mask_facts import shard_mask_facts
+from clipes.tasks.stages.masks import MASKS
+from clipes.tasks.storage.run_status import RunStatus
+from clipes_core.config.run import parse_config
+from clipes_core.errors import UsageError
+from clipes_core.evaluation.photos_to_check import Finding, find_reasons, severity
+from clipes_core.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class PhotoToCheck:
+    """A photo that a person should look at.
+
+    Attributes:
+        image_id: id of the photo.
+        reasons: the reasons, at least one; each has a name, a measured value and a sentence.
+        severity: number by which photos are sorted; the larger, the more likely the mask is wrong.
+    """
+
+    image_id: str
+    reasons: tuple[Finding, ...]
+    severity: float
+
+
+def photos_to_check(status: RunStatus, artifacts: RunArtifacts) -> list[PhotoToCheck]:
+    """Return the photos whose pseudo masks are probably wrong, the worst first.
+
+    The limits are those of `report.check` in the config of the run. Only the footers of artifacts are read, unless an
+    earlier version of clipes wrote them.
+
+    Args:
+        status: content of the run's files, as `read_run` returns it.
+        artifacts: reader of the run's artifacts, `RunArtifacts(files, status.shards)`. Artifacts that cannot be read
+            are added to `artifacts.unreadable`, and their photos are left out.
+
+    Raises:
+        UsageError: an earlier version of clipes wrote the run, or its config is invalid.
+    """
+    if "vocabulary" not in status.run:
+        name = status.run["name"]
+        raise UsageError(f"run {name} was written by an earlier version of clipes: run it again to check its photos")
+    limits = parse_config(status.run["config"]).report.check
+    names = [entry.name for entry in Vocabulary.model_validate(status.run["vocabulary"]).classes]
+    found = []
+    for shard in artifacts.each(MASKS.name, shard_mask_facts):
+        for image_id, facts in shard.items():
+            if reasons := find_reasons(facts, names, limits):
+                found.append(PhotoToCheck(image_id, reasons, severity(reasons)))
+    return sorted(found, key=lambda photo: (-photo.severity, photo.image_id))

@@ -1,0 +1,1 @@
+"""The ranking of prompt templates by sharpness: computed, recorded and plotted."""
