@@ -1,4 +1,4 @@
-# make setup | setup-hashed | lock | demo | ui | deploy | test | test-slow | lint | bench
+# make setup | setup-hashed | lock | demo | ui | deploy | browser | test | test-slow | lint | bench
 VENV ?= .venv
 BIN := $(VENV)/bin
 # Two stamps: clipes, and clipes with the packages that the tests and `make lint` need.
@@ -16,7 +16,7 @@ ON_TWO_CORES := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 # Lines of a lock file from pip's report: a name, a version and the hash of the file that pip chose for this machine.
 LOCK_LINE := "{0[metadata][name]}=={0[metadata][version]} --hash=sha256:{0[download_info][archive_info][hashes][sha256]}"
 
-.PHONY: setup setup-hashed lock demo ui deploy test test-slow lint bench
+.PHONY: setup setup-hashed lock demo ui deploy browser test test-slow lint bench
 
 deploy: export PREFECT_API_URL ?= http://127.0.0.1:4200/api
 
@@ -62,6 +62,10 @@ deploy: $(INSTALLED)
 		$(BIN)/prefect work-pool create $${pool#*:} --type $${pool%%:*} || exit 1; \
 	done
 	$(BIN)/prefect --no-prompt deploy --all
+
+# Installs Chromium for the tests of the report; needs Debian and root.
+browser:
+	command -v chromium > /dev/null || (apt-get update && apt-get install --yes --no-install-recommends chromium)
 
 test: setup
 	$(BIN)/python -m pytest tests/flows tests -m "not slow" $(ON_TWO_CORES)

@@ -52,6 +52,13 @@ class CheckConfig(Section):
 class ReportConfig(Section):
     """The content of report.html. No setting of this section changes a result."""
 
+    further: int = Field(
+        96,
+        ge=0,
+        le=10_000,
+        description="Largest number of further photos to check in files that report.html loads when the reader asks "
+        "for them. 0: no such files.",
+    )
     gallery: int = Field(
         24,
         ge=0,

@@ -16,12 +16,14 @@ class Picks:
         worst: ids of the worst photos, lowest score first.
         random: ids of random photos, ordered by a hash of the id.
         to_check: ids of the photos that a person should look at, the most suspicious first.
+        further: ids of the other photos that a person should look at, the most suspicious first.
     """
 
     best: tuple[str, ...]
     worst: tuple[str, ...]
     random: tuple[str, ...]
     to_check: tuple[str, ...] = ()
+    further: tuple[str, ...] = ()
 
 
 class GalleryChoice:

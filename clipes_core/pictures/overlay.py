@@ -7,19 +7,21 @@ from clipes_core.errors import ShapeError
 from clipes_core.pseudo_mask import resize_cams
 
 HEAT_OPACITY = 0.75  # opacity of the colour at pixels where the CAM is 1
+HEAT_MAP = cv2.COLORMAP_INFERNO
 IDS_OPACITY = 0.7
 
 
 def heat_on_photo(image_rgb: np.ndarray, cam: np.ndarray) -> np.ndarray:
-    """Draw the values of a CAM over a photo in colours: blue for low values, then green and yellow, dark red for 1.
+    """Draw the values of a CAM over a photo in colours: violet for low values, then red and orange, light yellow for 1.
 
     Args:
         image_rgb: (H, W, 3) uint8 RGB, [0, 255].
         cam: (h, w) float, in [0, 1], of any size; the function resizes the CAM bilinearly to (H, W).
 
     Returns:
-        (H, W, 3) uint8 RGB: the photo in grey, covered by the colours of the CAM (OpenCV's colour map turbo). The
-        opacity of the colour at a pixel is `HEAT_OPACITY` times the CAM's value.
+        (H, W, 3) uint8 RGB: the photo in grey, covered by the colours of the CAM. They are those of OpenCV's colour map
+        inferno, whose lightness grows with the value. The opacity of the colour at a pixel is `HEAT_OPACITY` times the
+        CAM's value.
 
     Raises:
         ShapeError: `image_rgb` is not (H, W, 3) uint8, or `cam` does not have two axes.
@@ -29,8 +31,23 @@ def heat_on_photo(image_rgb: np.ndarray, cam: np.ndarray) -> np.ndarray:
         raise ShapeError(f"cam must be (h, w), got {cam.shape}")
     height, width, _ = image_rgb.shape
     (heat,) = np.clip(resize_cams(cam[None], (height, width)), 0, 1)
-    colours = cv2.applyColorMap(np.rint(255 * heat).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
+    colours = cv2.applyColorMap(np.rint(255 * heat).astype(np.uint8), HEAT_MAP)[..., ::-1]
     return _mixed(image_rgb.mean(axis=2, keepdims=True), colours, HEAT_OPACITY * heat[..., None])
+
+
+def heat_palette(levels: int) -> np.ndarray:
+    """Return the colours that `heat_on_photo` draws over a photo, with their opacity.
+
+    Args:
+        levels: number of colours, at least 2.
+
+    Returns:
+        (levels, 4) uint8 RGB and opacity. The first colour belongs to the value 0, the last to 1.
+    """
+    values = np.linspace(0, 1, levels)
+    colours = cv2.applyColorMap(np.rint(255 * values).astype(np.uint8)[None], HEAT_MAP)[0, :, ::-1]
+    opacity = np.rint(255 * HEAT_OPACITY * values).astype(np.uint8)
+    return np.concatenate([colours, opacity[:, None]], axis=1)
 
 
 def ids_on_photo(image_rgb: np.ndarray, ids: np.ndarray, palette: np.ndarray) -> np.ndarray:

@@ -60,7 +60,7 @@ class RunFacts:
         masks: number of pseudo masks.
         to_check: image_id -> photo that a person should look at, the most suspicious first.
         confidence: (256,) int64, number of pixels at each stored confidence level, over all masks.
-        picks: ids of the photos for the gallery.
+        picks: ids of the photos for the gallery and for the files next to it.
         truth: comparison of the masks with true masks; None if no photo is scored, or if the report shows no mIoU of
             single photos.
         basis: quantity by which the gallery's best and worst photos were chosen; `nothing` if the gallery has only
@@ -115,8 +115,10 @@ def gather(status: RunStatus, artifacts: RunArtifacts, pictures: Pictures | None
     scored = others()
     truth = truth_facts(artifacts, known, scored) if shows_photo_scores(status, PSEUDO_MASK) else None
     picks, basis = _choice(artifacts, others(), scored, by_confidence)
-    picks = replace(picks, to_check=suspicious)
-    photos = count_photos(artifacts, MANIFEST_FILE, {*suspicious, *picks.best, *picks.worst, *picks.random})
+    shown = {*suspicious, *picks.best, *picks.worst, *picks.random}
+    further = tuple(image_id for image_id in to_check if image_id not in shown)[: config.report.further]
+    picks = replace(picks, to_check=suspicious, further=further)
+    photos = count_photos(artifacts, MANIFEST_FILE, {*shown, *further})
     segmenter = segmenter_facts(
         run, artifacts, known, -(-config.report.gallery // 2), shows_photo_scores(status, SEGMENTER_MASK)
     )

@@ -1,21 +1,25 @@
 """Format the facts of a run as the HTML page of its report. Jinja escapes every text."""
 
+import base64
+import hashlib
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from clipes.tasks.report.facts import LISTED_REJECTS, RunFacts
+from clipes.tasks.report.further_photos import further_files
 from clipes.tasks.report.gallery.evaluation_gallery import EvaluationGallery
+from clipes.tasks.report.gallery.forms import Layers
 from clipes.tasks.report.gallery.photo_gallery import Gallery
 from clipes.tasks.report.gallery.training_plots import training_plots
 from clipes.tasks.report.notes import headline, notes, state_of
 from clipes.tasks.report.scores import ranked_by, ranked_classes
 from clipes.tasks.report.sections.to_check import to_check_section
 from clipes.tasks.report.sections.truth import calibration_section, confusions_section, spread_section
+from clipes.tasks.report.templates import export_command, names_of, page_environment
 from clipes.tasks.report.training_wording import describe_training
 from clipes.tasks.runs.ledger import SHARD_STATES
 from clipes.tasks.stages.registry import STAGES, all_names
@@ -49,43 +53,37 @@ EVALUATION_GROUPS = {
 
 
 def page(facts: RunFacts) -> str:
-    """Return the report as one HTML document that loads no other file."""
-    # importlib.resources is not used, because it cannot open the namespace packages of an editable installation.
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    filters = {"percent": _percent, "points": _points, "moment": _moment, "duration": _duration}
-    environment.filters.update(filters, colour=_colour(facts))
+    """Return the report as one HTML document that needs no network. It names the files of `further_files`."""
     state, tone = state_of(facts)
     gallery, segmenter = _gallery(facts), _segmenter(facts)  # before the notes, which name unreadable files
-    shown = {class_id for photo in facts.listed.chosen.values() for class_id in photo.class_ids}
-    return environment.get_template("report.html.jinja").render(
-        run=facts.status.run,
-        state=state,
-        tone=tone,
-        headline=headline(facts),
-        notes=notes(facts),
-        essentials=_essentials(facts),
-        scores=_scores(facts),
-        classes=ranked_classes(facts),
-        ranked_by=ranked_by(facts),
-        confidence=_confidence(facts),
-        stages=_stages(facts),
-        rejects=facts.rejects,
-        listed_rejects=LISTED_REJECTS,
-        gallery=gallery,
-        segmenter=segmenter,
-        shown_classes=sorted(shown),
-        names=["background", *(entry.name for entry in facts.vocabulary.classes)],
-        to_check=to_check_section(facts),
-        calibration=calibration_section(facts),
-        confusions=confusions_section(facts),
-        spread=spread_section(facts),
-        config=yaml.safe_dump(facts.status.run["config"], sort_keys=False, allow_unicode=True),
+    script = Path(__file__).with_name("viewer.js").read_text(encoding="utf-8")
+    return (
+        page_environment()
+        .get_template("report.html.jinja")
+        .render(
+            run=facts.status.run,
+            state=state,
+            tone=tone,
+            headline=headline(facts),
+            notes=notes(facts),
+            essentials=_essentials(facts),
+            scores=_scores(facts),
+            classes=ranked_classes(facts),
+            ranked_by=ranked_by(facts),
+            confidence=_confidence(facts),
+            stages=_stages(facts),
+            rejects=facts.rejects,
+            listed_rejects=LISTED_REJECTS,
+            gallery=gallery,
+            further=further_files(facts),
+            segmenter=segmenter,
+            names=names_of(facts.vocabulary),
+            export=export_command(facts),
+            to_check=to_check_section(facts),
+            script=Markup(script),
+            script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            config=yaml.safe_dump(facts.status.run["config"], sort_keys=False, allow_unicode=True),
+        )
     )
 
 
@@ -179,44 +177,17 @@ def _segmenter(facts: RunFacts) -> dict[str, Any] | None:
     if not facts.segmenter.curve:
         return None
     picks = facts.segmenter.picks
-    gallery = EvaluationGallery(facts, facts.segmenter.listed.chosen)
+    gallery = EvaluationGallery(facts, facts.segmenter.listed.chosen, Layers(facts.pictures))
     groups = [(group, title, list(gallery.cards(getattr(picks, group)))) for group, title in EVALUATION_GROUPS.items()]
     return {
         "curve": [*training_plots(facts.segmenter.curve, facts.pictures)],
         "facts": describe_training(facts),
-        "classes": gallery.class_ids,
         "gallery": [{"group": group, "title": title, "cards": cards} for group, title, cards in groups if cards],
     }
 
 
 def _gallery(facts: RunFacts) -> list[dict[str, Any]]:
-    gallery, titles = Gallery(facts), GROUPS[facts.basis]
+    picks, titles = facts.picks, GROUPS[facts.basis]
+    gallery = Gallery(facts, [*picks.to_check, *picks.best, *picks.worst, *picks.random], Layers(facts.pictures))
     groups = [(group, title, list(gallery.cards(getattr(facts.picks, group)))) for group, title in titles.items()]
     return [{"group": group, "title": title, "cards": cards} for group, title, cards in groups if cards]
-
-
-def _percent(value: float | None, digits: int = 1) -> str:
-    return "–" if value is None else f"{100 * value:.{digits}f}%"
-
-
-def _points(value: float) -> str:
-    return f"{100 * value:+.1f}".replace("-", "−")
-
-
-def _moment(stamp: str) -> str:
-    return f"{datetime.fromisoformat(stamp):%Y-%m-%d %H:%M} UTC"
-
-
-def _duration(run: Mapping[str, Any]) -> str:
-    if run["finished"] is None:
-        return "not finished"
-    seconds = round((datetime.fromisoformat(run["finished"]) - datetime.fromisoformat(run["started"])).total_seconds())
-    hours, minutes = seconds // 3600, seconds % 3600 // 60
-    if hours:
-        return f"took {hours} h {minutes} min"
-    return f"took {minutes} min {seconds % 60} s" if minutes else f"took {seconds} s"
-
-
-def _colour(facts: RunFacts) -> Any:
-    palette = facts.vocabulary.palette
-    return lambda class_id: "rgb({},{},{})".format(*palette[class_id])

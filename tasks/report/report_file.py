@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from clipes.tasks.report.facts import RunFacts, gather
+from clipes.tasks.report.further_photos import further_files, write_further_photos
 from clipes.tasks.report.gallery.pictures import Pictures
 from clipes.tasks.report.html_page import page
 from clipes.tasks.report.ui_pages import show_run
@@ -12,7 +13,7 @@ from clipes.tasks.runs.artifacts import RunArtifacts
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.runs.record.recorder import RunRecord, record_run
 from clipes.tasks.storage.layout import REPORT_FILE
-from clipes.tasks.storage.run_files import RunFiles
+from clipes.tasks.storage.run_files import RunFiles, further_photos
 from clipes.tasks.storage.run_status import read_run
 from clipes_core.errors import ArtifactError, ClipesError, RunBusyError, StorageError, TransientError
 
@@ -36,7 +37,7 @@ def write_report(store_uri: str, name: str) -> str:
     facts = _gather(files, Pictures())
     content = page(facts)
     _check_not_worse(files, facts.artifacts.unreadable)
-    return _write(files, content)
+    return _write(files, facts, content)
 
 
 @contextmanager
@@ -86,8 +87,12 @@ def _check_not_worse(files: RunFiles, unreadable: Mapping[str, str]) -> None:
         )
 
 
-def _write(files: RunFiles, content: str) -> str:
+def _write(files: RunFiles, facts: RunFacts, content: str) -> str:
+    """Write the files with further photos, then the page that names them; remove files that the page does not name."""
+    write_further_photos(files, facts)
     files.write_html(REPORT_FILE, content)
+    further = further_files(facts)
+    files.remove([file for file in further_photos(files) if further is None or file not in further.files])
     return files.uri(REPORT_FILE)
 
 
@@ -103,7 +108,7 @@ def _report_or_warn(run: PreparedRun, record: RunRecord, pictures: Pictures) -> 
     try:
         record.confirm()
         facts = _gather(files, pictures)
-        uri = _write(files, page(facts))
+        uri = _write(files, facts, page(facts))
         show_run(facts, uri)
     except Exception as exc:
         unexpected, missing = not isinstance(exc, ClipesError | OSError), "the pages in the UI" if uri else REPORT_FILE

@@ -1,7 +1,6 @@
 """Show the results of a run in the Prefect UI: paths of its files, scores of its classes, a few of its photos."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -9,6 +8,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from clipes.tasks.report.facts import RunFacts
 from clipes.tasks.report.gallery.cards import Card
 from clipes.tasks.report.gallery.evaluation_gallery import EvaluationGallery
+from clipes.tasks.report.gallery.forms import Drawings
 from clipes.tasks.report.gallery.photo_gallery import Gallery
 from clipes.tasks.report.gallery.training_plots import training_plots
 from clipes.tasks.report.html_page import EVALUATION_GROUPS, GROUPS
@@ -115,12 +115,12 @@ def _shown_cards(facts: RunFacts) -> Iterator[tuple[str, Card]]:
     """Yield (heading, card). The segmenter's few cards come first, because the end of the page may be cut off."""
     picks = facts.segmenter.picks
     predictions = {title: getattr(picks, group)[:PREDICTIONS_PER_GROUP] for group, title in EVALUATION_GROUPS.items()}
-    evaluation = EvaluationGallery(facts, {name for names in predictions.values() for name in names})
+    form = Drawings(facts.pictures)
+    evaluation = EvaluationGallery(facts, {name for names in predictions.values() for name in names}, form)
     yield from _headed(predictions, evaluation)
     groups = {title: getattr(facts.picks, group)[:SHOWN_PER_GROUP] for group, title in GROUPS[facts.basis].items()}
     wanted = {image_id for image_ids in groups.values() for image_id in image_ids}
-    chosen = {image_id: photo for image_id, photo in facts.listed.chosen.items() if image_id in wanted}
-    yield from _headed(groups, Gallery(replace(facts, listed=replace(facts.listed, chosen=chosen))))
+    yield from _headed(groups, Gallery(facts, wanted, form))
 
 
 def _headed(groups: Mapping[str, Sequence[str]], gallery: Gallery | EvaluationGallery) -> Iterator[tuple[str, Card]]:

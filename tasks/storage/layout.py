@@ -5,6 +5,7 @@
   next to a segmenter's artifact: <shard>-<content_key>.safetensors, and the checkpoints
   <shard>-<content_key>.checkpoints/{<step>.pt, best.pt}
 <store>/runs/<name>/{run.json, manifest.parquet, evaluation.parquet, status.parquet, ...}
+<store>/runs/<name>/report/photos-<number>.js: photos that report.html loads when the reader asks for them
 <store>/runs/<name>/history/<start>/...: the files of an earlier run of the same name
 <store>/archive_indexes/<archive>-<version>.parquet: the members of an archive with photos; both parts are digests
 <store>/claims/run/<name>/<number>.json, <store>/claims/gc/<number>.json: see `claims`
@@ -24,6 +25,7 @@ STATUS_FILE = "status.parquet"
 REJECTS_FILE = "rejects.parquet"
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
+FURTHER_PHOTOS = "report"  # folder in a run's folder with scripts that report.html loads
 ESTIMATE_FILE = "estimate.json"  # only in the folders of the runs with which `clipes estimate` measures a sample
 HISTORY = "history"  # folder in a run's folder
 RANKING_TABLE, RANKING_PLOT = "prompts.parquet", "prompts.png"
@@ -147,6 +149,15 @@ def runs_uri(store_uri: str) -> str:
 def run_uri(store_uri: str, name: str, *parts: str) -> str:
     """Return the URI of a run's folder, or of a file in it."""
     return posixpath.join(runs_uri(store_uri), name, *parts)
+
+
+def further_photos_file(number: int) -> str:
+    """Return the path, within a run's folder, of a file with photos that are not in report.html.
+
+    Args:
+        number: number of the file, counted from 1.
+    """
+    return posixpath.join(FURTHER_PHOTOS, f"photos-{number:04d}.js")
 
 
 def history_folder(started: str) -> str:

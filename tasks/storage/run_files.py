@@ -1,6 +1,7 @@
 """Read and write the files of one run, except the artifacts of the run."""
 
 import json
+import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +22,7 @@ from clipes.tasks.storage.layout import (
     ARTIFACT_SUFFIX,
     ESTIMATE_FILE,
     EVALUATION_FILE,
+    FURTHER_PHOTOS,
     HISTORY,
     MANIFEST_FILE,
     METRICS_FILE,
@@ -245,8 +247,21 @@ def read_seals(files: RunFiles) -> dict[str, str]:
     return {file: seal for file, seal in found.items() if seal is not None}
 
 
+def further_photos(files: RunFiles, folder: str = "") -> tuple[str, ...]:
+    """List the files with photos that report.html loads, as paths relative to the folder of report.html.
+
+    Args:
+        files: files of the run.
+        folder: folder of report.html, as `archive` returns it; by default, the run's folder.
+    """
+    names = list_names(posixpath.join(files.folder, folder, FURTHER_PHOTOS))
+    return tuple(f"{FURTHER_PHOTOS}/{name}" for name in names or ())
+
+
 def archive(files: RunFiles, started: str, names: Sequence[str]) -> str:
-    """Move the files of an earlier run of the same name to the history. Files that do not exist are skipped.
+    """Move the files of an earlier run of the same name, and its further photos, to the history.
+
+    Files that do not exist are skipped.
 
     run.json is copied and stays in place until the caller replaces it, so that a killed process never leaves a folder
     without run.json. The next run then archives the remaining files in the same folder.
@@ -260,26 +275,27 @@ def archive(files: RunFiles, started: str, names: Sequence[str]) -> str:
         The folder that now contains the files, as a path relative to the run's folder.
     """
     folder = history_folder(started)
-    for name in names:
+    for name in (*further_photos(files), *names):
         if files.find(name) is None:
             continue
         if name == RUN_JSON:
             files.write_bytes(f"{folder}/{name}", read_file(files.uri(name)))
         else:
             move(files.uri(name), files.uri(f"{folder}/{name}"))
+    remove_empty_folders(files.uri(FURTHER_PHOTOS))
     return folder
 
 
 def remove_archive(files: RunFiles, folder: str, names: Sequence[str]) -> None:
-    """Remove the files of an earlier run from the history. Files that are not named stay.
+    """Remove the files of an earlier run, and its further photos, from the history. Files that are not named stay.
 
     Args:
         files: files of the run.
         folder: folder of the files, as `archive` returns it.
         names: names of the files. Files that do not exist are skipped.
     """
-    files.remove([f"{folder}/{name}" for name in names])
-    remove_empty_folders(files.uri(folder), files.uri(HISTORY))
+    files.remove([f"{folder}/{name}" for name in (*further_photos(files, folder), *names)])
+    remove_empty_folders(files.uri(f"{folder}/{FURTHER_PHOTOS}"), files.uri(folder), files.uri(HISTORY))
 
 
 def list_runs(store_uri: str) -> list[str]:

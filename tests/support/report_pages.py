@@ -1,6 +1,7 @@
 """A written report, parsed as a browser would: elements with their attributes and text."""
 
 import base64
+import hashlib
 import io
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -106,19 +107,28 @@ def notes(page: Element) -> str:
 def picture(image: Element) -> Image.Image:
     """Decode the picture of an <img>."""
     head, data = image.attributes["src"].split(",", 1)
-    assert head == "data:image/webp;base64"
+    assert head in ("data:image/webp;base64", "data:image/png;base64")
     return Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
 
 
 def check_stands_alone(page: Element) -> None:
-    """Check that the page loads no other file and runs no script."""
+    """Check that the page loads no other file, runs only its own script, and knows the size of every image."""
+    (script,) = page.all("script")
+    assert script.attributes == {}
+    (policy,) = [each.attributes for each in page.all("meta") if "http-equiv" in each.attributes]
+    digest = base64.b64encode(hashlib.sha256("".join(script.children).encode()).digest()).decode()
+    assert (
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+        in policy["content"]
+    )
     for element in page.all():
-        assert element.tag not in ("script", "link", "iframe", "object", "embed", "base", "form")
+        assert element.tag not in ("link", "iframe", "object", "embed", "base", "form")
         for name, value in element.attributes.items():
             assert not name.startswith("on")
             if name == "src":
-                assert value.startswith("data:image/webp;base64,")
+                assert value.startswith(("data:image/webp;base64,", "data:image/png;base64,"))
             elif name == "href":
-                assert value.startswith("#")
+                assert value.startswith(("#", "file:///"))
             assert "url(" not in value
+    assert all(int(image.attributes[side]) > 0 for image in page.all("img") for side in ("width", "height"))
     assert all("@import" not in style.text and "url(" not in style.text for style in page.all("style"))

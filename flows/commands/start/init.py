@@ -16,7 +16,7 @@ def init(
             "--to",
             metavar="FILE",
             parser=location("--to"),
-            help="Path of the config to write, such as meadow.yaml, or a folder for it; default: the working directory.",
+            help="Path of the config to write, such as meadow.yaml, or a folder; default: the working directory.",
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the files if they exist.")] = False,

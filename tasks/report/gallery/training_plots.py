@@ -28,7 +28,7 @@ def training_plots(curve: CurveRows, pictures: Pictures) -> Iterator[Picture]:
 
 def _plot(title: str, draw: str, curve: CurveRows, pictures: Pictures) -> Picture:
     source = [draw, [dict(point) for point in curve], *_program()]
-    return pictures.drawn(title, source, partial(_draw, draw, curve), lossless=True)
+    return pictures.drawn(title, source, partial(_draw, draw, curve))
 
 
 def _draw(draw: str, curve: CurveRows) -> np.ndarray:

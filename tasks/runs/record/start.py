@@ -27,7 +27,7 @@ from clipes.tasks.storage.layout import (
     STATUS_FILE,
     claims_uri,
 )
-from clipes.tasks.storage.run_files import RunFiles, archive, run_identity
+from clipes.tasks.storage.run_files import RunFiles, archive, further_photos, run_identity
 from clipes.tasks.storage.run_status import is_running
 from clipes_core.config.run import parse_config
 from clipes_core.errors import BrokenArtifactError, ConfigError, RunBusyError
@@ -118,7 +118,8 @@ def start_run(run: PreparedRun, claim: int) -> tuple[str, ...]:
             changed = _archive_if_changed(run, files, last)
             previous = None if changed else _keep_result(files, last)
     begun = {**run_json(run), "claim": claim, "previous": previous}
-    files.remove(OTHER_FILES)  # first, so that the new run.json is never next to files of another run
+    # first, so that the new run.json is never next to files of another run
+    files.remove((*OTHER_FILES, *further_photos(files)))
     files.write_json(RUN_JSON, begun)
     files.write_table(MANIFEST_FILE, manifest_table(run.inputs.shards), run_identity(begun))
     if run.inputs.evaluation:

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from clipes_core.errors import ShapeError
-from clipes_core.pictures.overlay import heat_on_photo, ids_on_photo
+from clipes_core.pictures.overlay import heat_on_photo, heat_palette, ids_on_photo
 
 PHOTO = np.full((2, 3, 3), (30, 60, 90), np.uint8)  # its grey is 60
-TURBO_TOP = np.array([122, 4, 3])  # the last entry of the published colour map
+INFERNO_TOP = np.array([252, 255, 164])  # the last entry of the published colour map
 PALETTE = np.zeros((256, 3), np.uint8)
 PALETTE[7], PALETTE[255] = (200, 0, 100), (224, 224, 192)
 
@@ -15,9 +15,9 @@ def test_without_heat_a_photo_is_grey():
 
 
 def test_full_heat_covers_three_quarters():
-    # 60 / 4 + 0.75 * (122, 4, 3) = (106.5, 18, 17.25)
+    # 60 / 4 + 0.75 * (252, 255, 164) = (204, 206.25, 138)
     heated = heat_on_photo(PHOTO, np.ones((4, 4)))
-    np.testing.assert_allclose(heated[0, 0], 15 + 0.75 * TURBO_TOP, atol=1.5)
+    np.testing.assert_allclose(heated[0, 0], 15 + 0.75 * INFERNO_TOP, atol=1.5)
     assert (heated == heated[0, 0]).all()
 
 
@@ -33,6 +33,15 @@ def test_heat_appears_where_the_cam_is_high():
 def test_values_beyond_the_range_are_clipped():
     assert (heat_on_photo(PHOTO, np.full((1, 1), 1.01)) == heat_on_photo(PHOTO, np.ones((1, 1)))).all()
     assert (heat_on_photo(PHOTO, np.full((1, 1), -0.01)) == 60).all()
+
+
+def test_the_palette_has_the_colours_and_the_opacity_of_a_drawn_cam():
+    palette = heat_palette(5)
+    assert palette.shape == (5, 4)
+    np.testing.assert_allclose(palette[-1, :3], INFERNO_TOP, atol=1)
+    assert palette[:, 3].tolist() == [0, 48, 96, 143, 191]  # up to 0.75 of 255
+    drawn = heat_on_photo(PHOTO, np.full((2, 3), 0.5))[0, 0]
+    np.testing.assert_allclose(drawn, 60 * (1 - 96 / 255) + palette[2, :3] * (96 / 255), atol=2)
 
 
 def test_ids_are_coloured_and_the_background_is_not():

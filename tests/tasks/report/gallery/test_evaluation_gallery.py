@@ -8,6 +8,7 @@ from support.plain_runs import write_artifact
 
 from clipes.tasks.inputs.pngs import palette_png
 from clipes.tasks.report.gallery.evaluation_gallery import EvaluationGallery
+from clipes.tasks.report.gallery.forms import Layers
 from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES, SegmenterScoresRow
 from clipes_core.errors import ErrorKind, PhotoError
 
@@ -20,6 +21,10 @@ def predicted(image_id, **cells):
     return SegmenterScoresRow(
         image_id=image_id, mask_png=palette_png(PREDICTION, PALETTE), class_pixels=(12, 0, 12), **cells
     )
+
+
+def gallery_of(facts, image_ids):
+    return EvaluationGallery(facts, image_ids, Layers(facts.pictures))
 
 
 @pytest.fixture
@@ -37,38 +42,37 @@ def facts(tmp_path):
 
 
 def test_a_card_shows_prediction_truth_and_miou(facts):
-    (card,) = EvaluationGallery(facts, ["a"]).cards(["a"])
+    (card,) = gallery_of(facts, ["a"]).cards(["a"])
     assert [picture.title for picture in card.pictures] == ["Photo", "Prediction", "Truth"]
     assert card.mious == {"segmenter": pytest.approx((8 / 12 + 12 / 16) / 2)}
     assert (card.class_ids, card.notes, card.sure, card.cams) == ((), (), None, ())
 
 
 def test_a_photo_without_truth_has_no_miou(facts):
-    (card,) = EvaluationGallery(facts, "ab").cards("b")
+    (card,) = gallery_of(facts, "ab").cards("b")
     assert [picture.title for picture in card.pictures] == ["Photo", "Prediction"]
     assert (card.mious, card.class_ids) == ({}, (1,))
 
 
 def test_a_card_has_no_miou_if_the_run_shows_no_score(facts):
     ended = replace(facts, status=replace(facts.status, metrics={"stages": {}}))
-    (card,) = EvaluationGallery(ended, ["a"]).cards(["a"])
+    (card,) = gallery_of(ended, ["a"]).cards(["a"])
     assert card.mious == {}
 
 
 def test_photos_without_a_prediction_are_left_out(facts):
-    assert [card.image_id for card in EvaluationGallery(facts, "abc").cards("cbza")] == ["b", "a"]
+    assert [card.image_id for card in gallery_of(facts, "abc").cards("cbza")] == ["b", "a"]
 
 
-def test_a_card_lists_the_labelled_and_the_predicted_classes(facts):
-    assert EvaluationGallery(facts, "a").class_ids == (2,)
-    assert EvaluationGallery(facts, "abc").class_ids == (1, 2)
-    assert EvaluationGallery(facts, "c").class_ids == ()
+def test_a_card_has_a_look_for_each_labelled_and_each_predicted_class(facts):
+    cards = gallery_of(facts, "ab").cards("ab")
+    assert [set(card.styles) for card in cards] == [{2}, {1, 2}]
 
 
 def test_a_photo_that_was_deleted_has_a_note(facts):
     photo = facts.segmenter.listed.chosen["b"]
     Path(photo.uri).unlink()
-    (card,) = EvaluationGallery(facts, "b").cards("b")
+    (card,) = gallery_of(facts, "b").cards("b")
     assert card.notes == (f"the photo cannot be shown: {photo.uri} does not exist",)
 
 
@@ -76,4 +80,4 @@ def test_a_photo_that_was_not_chosen_has_no_card(facts):
     chosen = {"b": facts.segmenter.listed.chosen["b"]}
     listed = replace(facts.segmenter.listed, chosen=chosen)
     fewer = replace(facts, segmenter=replace(facts.segmenter, listed=listed))
-    assert [card.image_id for card in EvaluationGallery(fewer, "ab").cards("ab")] == ["b"]
+    assert [card.image_id for card in gallery_of(fewer, "ab").cards("ab")] == ["b"]

@@ -3,6 +3,7 @@ import pytest
 from support.plain_reports import mask_row, plain_facts, write_photo
 from support.plain_runs import write_artifact
 
+from clipes.tasks.report.gallery.forms import Layers
 from clipes.tasks.report.gallery.photo_gallery import SHOWN_CLASSES, Gallery
 from clipes.tasks.stages.cams import CAMS, CamsRow
 from clipes.tasks.stages.columns.cams import encoded_cams, encoded_residual
@@ -43,14 +44,14 @@ def card_of(tmp_path):
     """Return a function that makes the card of a photo from its rows."""
 
     def card_of(photo, *rows, metrics=None):
-        store = str(tmp_path / "store")
+        store, image_ids = str(tmp_path / "store"), [photo.image_id, "unknown"]
         texts = [TextRow(class_id=1, name="cat", sentences=("a cat.",), feature=(1.0,))]
         stages = {"CamsRow": CAMS, "MasksRow": MASKS, "MaskScoresRow": MASK_SCORES}
         records = [write_artifact(store, stages[type(row).__name__], [row]) for row in rows]
         facts = plain_facts(
             tmp_path / "store", *records, write_artifact(store, TEXTS, texts), photos=(photo,), metrics=metrics
         )
-        return next(Gallery(facts).cards([photo.image_id, "unknown"]), None)
+        return next(Gallery(facts, image_ids, Layers(facts.pictures)).cards(image_ids), None)
 
     return card_of
 

@@ -1,3 +1,4 @@
+import base64
 import io
 
 import numpy as np
@@ -16,13 +17,13 @@ from clipes.tasks.report.gallery.pictures import (
 )
 
 
-@pytest.mark.parametrize(("size", "shape"), [((640, 480), (240, 320, 3)), ((100, 50), (50, 100, 3))])
-def test_a_photo_is_reduced_to_320_px_and_never_enlarged(size, shape):
+@pytest.mark.parametrize(("size", "shape"), [((640, 480), (384, 512, 3)), ((100, 50), (50, 100, 3))])
+def test_a_photo_is_reduced_to_512_px_and_never_enlarged(size, shape):
     assert small_photo(Image.new("RGB", size)).shape == shape
 
 
 def test_the_placeholder_for_a_photo_is_grey_and_has_its_size():
-    canvas = grey_canvas((480, 640))
+    canvas = grey_canvas((480, 640), 320)
     assert canvas.shape == (240, 320, 3)
     assert (canvas == 128).all()
 
@@ -77,10 +78,29 @@ def test_a_picture_of_other_pixels_is_made(image):
 
 def test_a_drawing_with_the_same_source_is_not_drawn_again():
     pictures = Pictures()
-    first = pictures.drawn("Loss", [1, 2.5, None], lambda: IMAGE, lossless=True)
-    assert pictures.drawn("Loss", [1, 2.5, None], lambda: pytest.fail("must not be drawn"), lossless=True) == first
-    for source, lossless in (([1, 2.5, 0], True), ([1, 2.5, None], False)):
-        assert pictures.drawn("Loss", source, lambda: IMAGE[:4], lossless).uri == data_uri(IMAGE[:4], lossless)
+    first = pictures.drawn("Loss", [1, 2.5, None], lambda: IMAGE)
+    assert first.size_hw == (8, 16)
+    assert pictures.drawn("Loss", [1, 2.5, None], lambda: pytest.fail("must not be drawn")) == first
+    assert pictures.drawn("Loss", [1, 2.5, 0], lambda: IMAGE[:4]).uri == data_uri(IMAGE[:4], lossless=True)
+
+
+INDICES = np.array([[0, 1, 2, 0, 2]] * 3, np.uint8)
+COLOURS = np.array([[0, 0, 0, 0], [10, 20, 30, 255], [40, 50, 60, 99]], np.uint8)
+
+
+def test_a_picture_in_few_colours_keeps_every_pixel():
+    found = Pictures().indexed("Mask", INDICES, COLOURS, "mask")
+    data = base64.b64decode(found.uri.removeprefix("data:image/png;base64,"))
+    with Image.open(io.BytesIO(data)) as image:
+        assert np.asarray(image).tolist() == INDICES.tolist()
+        assert (np.asarray(image.convert("RGBA")) == COLOURS[INDICES]).all()
+
+
+def test_a_picture_in_few_colours_is_taken_from_the_last_report():
+    made = Pictures().indexed("Mask", INDICES, COLOURS, "mask")
+    page = f'<img src="{data_uri(IMAGE)}" data-key="{made.key}">'
+    assert Pictures(page).indexed("Mask", INDICES, COLOURS, "mask").uri == data_uri(IMAGE)
+    assert Pictures(page).indexed("Mask", INDICES, COLOURS + 1, "mask").uri != data_uri(IMAGE)
 
 
 def test_text_in_a_report_is_no_picture():
