@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,6 +15,11 @@ DEFAULT_STORE = "./clipes-store"
 def location(option: str) -> Callable[[str], str]:
     """Return a function that checks the path or URI given for an option, and expands `~` in it."""
     return partial(checked_location, what=option)
+
+
+def location_option(name: str, metavar: str, help_text: str) -> Any:
+    """Return an option whose value is a path or URI."""
+    return typer.Option(name, metavar=metavar, parser=location(name), help=help_text)
 
 
 Config = Annotated[
@@ -30,24 +35,18 @@ Set = Annotated[
     ),
 ]
 Name = Annotated[str, typer.Argument(metavar="NAME", autocompletion=complete_runs, help="Name of a run.")]
-Store = Annotated[
-    str,
-    typer.Option(
-        "--store", metavar="URI", parser=location("--store"), help="Store of artifacts and runs: a folder or URI."
-    ),
-]
+Store = Annotated[str, location_option("--store", "URI", "Store of artifacts and runs: a folder or URI.")]
 StoreOrConfigs = Annotated[
     str | None,
-    typer.Option(
-        "--store",
-        metavar="URI",
-        parser=location("--store"),
-        help="Store of artifacts and runs: a folder or URI; default: the store in CONFIG.",
-    ),
+    location_option("--store", "URI", "Store of artifacts and runs: a folder or URI; default: the store in CONFIG."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts, instead of a table.")]
-To = Annotated[
-    str, typer.Option("--to", metavar="DIR", parser=location("--to"), help="Folder or URI to write the masks to.")
+To = Annotated[str, location_option("--to", "DIR", "Folder or URI to write the masks to.")]
+ToConfig = Annotated[
+    str | None,
+    location_option(
+        "--to", "FILE", "Path of the config to write, such as meadow.yaml, or a folder; default: the working directory."
+    ),
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Ignore cached artifacts and compute all stages again.")]
 Verify = Annotated[bool, typer.Option("--verify", help="Read cached artifacts completely, and rebuild damaged ones.")]

@@ -4,21 +4,13 @@ from typing import Annotated
 
 import typer
 
-from clipes.flows.commands.options import location
+from clipes.flows.commands.options import ToConfig, location
 from clipes.flows.terminal.consoles import out
 
 
 def init(
     folder: Annotated[str, typer.Argument(metavar="FOLDER", parser=location("FOLDER"), help="Folder of your photos.")],
-    to: Annotated[
-        str | None,
-        typer.Option(
-            "--to",
-            metavar="FILE",
-            parser=location("--to"),
-            help="Path of the config to write, such as meadow.yaml, or a folder; default: the working directory.",
-        ),
-    ] = None,
+    to: ToConfig = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the files if they exist.")] = False,
     layout: Annotated[
         str | None,
