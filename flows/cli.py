@@ -14,6 +14,7 @@ from clipes.flows.commands.results.report import report
 from clipes.flows.commands.results.runs import runs
 from clipes.flows.commands.results.status import status
 from clipes.flows.commands.results.ui import ui
+from clipes.flows.commands.start.check import check
 from clipes.flows.commands.start.estimate import estimate
 from clipes.flows.commands.start.prompts import prompts
 from clipes.flows.commands.start.run import run
@@ -31,7 +32,7 @@ for _name, _value in {
 }.items():
     os.environ.setdefault(_name, _value)
 
-COMMANDS = (run, estimate, prompts, status, runs, report, export, predict, gc, ui, doctor)
+COMMANDS = (run, check, estimate, prompts, status, runs, report, export, predict, gc, ui, doctor)
 
 app = typer.Typer(
     cls=Commands,
