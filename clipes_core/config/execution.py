@@ -53,7 +53,14 @@ class ExecutionConfig(Section):
         ge=0,
         le=1,
         description="Largest permitted share of photos that fail in a stage for a permanent cause. If more photos "
-        "fail, the run fails.",
+        "fail, and also more than tolerated_failures, the run fails. 0: no photo may fail.",
+    )
+    tolerated_failures: int = Field(
+        3,
+        ge=0,
+        le=1_000_000,
+        description="Number of photos that may fail in a stage even if they are a larger share than max_failure_rate, "
+        "as in a small data set; but never more than half of the photos. max_failure_rate=0 overrides it.",
     )
     retries: int = Field(
         2,
@@ -86,3 +93,34 @@ class ExecutionConfig(Section):
         le=1_000_000,
         description="Maximum size of the local cache [GB] for training files that come from remote stores.",
     )
+
+
+def permitted_failures(photos: int, max_failure_rate: float, tolerated_failures: int) -> float:
+    """Return how many photos of a stage may fail for a permanent cause before the run fails.
+
+    Args:
+        photos: number of photos of the stage.
+        max_failure_rate: value of `execution.max_failure_rate`, in [0, 1].
+        tolerated_failures: value of `execution.tolerated_failures`.
+
+    Returns:
+        The larger one of two limits: the share `max_failure_rate` of the photos, which need not be a whole number, and
+        `tolerated_failures`, but at most half of the photos. 0 if `max_failure_rate` is 0.
+    """
+    if max_failure_rate == 0:
+        return 0
+    return max(max_failure_rate * photos, min(tolerated_failures, photos // 2))
+
+
+def describe_limit(permitted: float, max_failure_rate: float, tolerated_failures: int) -> str:
+    """Return the limit of `permitted_failures` in words, with the settings that decide it.
+
+    Args:
+        permitted: result of `permitted_failures`.
+        max_failure_rate: value of `execution.max_failure_rate`.
+        tolerated_failures: value of `execution.tolerated_failures`.
+    """
+    rate = f"execution.max_failure_rate={max_failure_rate:g}"
+    if max_failure_rate == 0:
+        return f"more than 0, the limit of {rate}"
+    return f"more than {int(permitted)}, the limit of {rate} and execution.tolerated_failures={tolerated_failures}"

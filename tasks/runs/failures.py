@@ -2,6 +2,7 @@
 
 from clipes.tasks.runs.ledger import Ledger, reason_of
 from clipes.tasks.stages.registry import STAGES
+from clipes_core.config.execution import describe_limit, permitted_failures
 from clipes_core.errors import StageError, UpstreamError, UsageError
 
 
@@ -9,18 +10,20 @@ def check_failure_rate(ledger: Ledger, stage: str) -> None:
     """Fail if too many photos of a stage have failed for a permanent cause.
 
     Raises:
-        StageError: more photos failed than `execution.max_failure_rate` allows. The message states the number of failed
-            photos and why the first of them failed.
+        StageError: more photos failed than `execution.max_failure_rate` and `execution.tolerated_failures` permit. The
+            message states the number of failed photos, both settings, and why the first of the photos failed.
     """
     failed = ledger.permanent_failures(stage)
     of_evaluation = stage in STAGES and STAGES[stage].kind.of_evaluation
     photos = ledger.evaluated if of_evaluation else ledger.photos
-    if failed > ledger.max_failure_rate * photos:
+    limits = ledger.max_failure_rate, ledger.tolerated_failures
+    permitted = permitted_failures(photos, *limits)
+    if failed > permitted:
         first = next(reject for reject in ledger.rejects(stage) if not reject.kind.transient)
         raise StageError(
-            f"{stage}: {failed} of {photos} photos failed, more than execution.max_failure_rate "
-            f"{ledger.max_failure_rate:g} allows; first failure: {first.image_id}: {first.reason}\n"
-            "Repair these photos and rerun with --retry-errors, or raise execution.max_failure_rate."
+            f"{stage}: {failed} of {photos} photos failed, {describe_limit(permitted, *limits)}; "
+            f"first failure: {first.image_id}: {first.reason}\n"
+            "Repair these photos and rerun with --retry-errors, or raise the limit."
         )
 
 

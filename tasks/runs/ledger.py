@@ -43,17 +43,20 @@ class Ledger:
         max_failure_rate: largest permitted failure rate of a stage, in [0, 1].
         evaluated: number of photos that the segmenter is scored on. For the stage that scores the segmenter, the
             number of failed photos is divided by `evaluated` instead of `photos`.
+        tolerated_failures: number of photos that may fail in a stage whatever the failure rate; see
+            `permitted_failures`.
     """
 
-    def __init__(self, photos: int, max_failure_rate: float, evaluated: int = 0) -> None:
-        self.photos, self.evaluated, self.max_failure_rate = photos, evaluated, max_failure_rate
+    def __init__(self, photos: int, max_failure_rate: float, evaluated: int = 0, tolerated_failures: int = 0) -> None:
+        self.photos, self.evaluated = photos, evaluated
+        self.max_failure_rate, self.tolerated_failures = max_failure_rate, tolerated_failures
         self._lock = threading.Lock()
         self._status: dict[tuple[str, int], ShardStatus] = {}
         self._records: dict[tuple[str, int], ShardRecord] = {}
         self._failures: dict[tuple[str, int], Exception] = {}
         self._counts: dict[str, Callable[[], int]] = {}
         self._times = _StageTimes()
-        self._permanent, self._computed, self._reused = Counter[str](), Counter[str](), Counter[str]()
+        self._rows = _RowCounts()
 
     def planned(self, stage: str, shard: int) -> None:
         """Record that a shard is part of the run."""
@@ -76,8 +79,7 @@ class Ledger:
         state: Literal["cached", "completed", "failed"] = "cached" if record.cached else "completed"
         place = (record.stage, record.shard)
         with self._lock:
-            self._count(self._records.get(place), -1)
-            self._count(record, 1)
+            self._rows.replace(self._records.get(place), record)
             self._records[place] = record
             self._status[place] = ShardStatus(
                 *place,
@@ -142,7 +144,7 @@ class Ledger:
     def permanent_failures(self, stage: str) -> int:
         """Return how many photos of a stage failed for a permanent cause."""
         with self._lock:
-            return self._permanent[stage]
+            return self._rows.permanent[stage]
 
     def seconds(self, stage: str) -> tuple[float, float]:
         """Return the wall time of a stage and the total time of its workers [s], as `_StageTimes` defines them."""
@@ -165,7 +167,7 @@ class Ledger:
         Rows that failed for a transient cause do not count, because the next attempt computes them again.
         """
         with self._lock:
-            return self._computed[stage], self._reused[stage]
+            return self._rows.computed[stage], self._rows.reused[stage]
 
     def statuses(self) -> list[ShardStatus]:
         """Return the state of every shard, in the order of the stages."""
@@ -177,12 +179,21 @@ class Ledger:
             return replace(status, images=self._counts[status.stage]())
         return status
 
-    def _count(self, record: ShardRecord | None, sign: int) -> None:
-        if record is not None:
-            permanent = sum(not reject.kind.transient for reject in record.rejects)
-            self._permanent[record.stage] += sign * permanent
-            self._computed[record.stage] += sign * (record.computed + permanent - len(record.rejects))
-            self._reused[record.stage] += sign * (record.images if record.cached else record.copied)
+
+class _RowCounts:
+    """Counts the rows of each stage: permanent failures, computed rows and reused rows. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self.permanent, self.computed, self.reused = Counter[str](), Counter[str](), Counter[str]()
+
+    def replace(self, before: ShardRecord | None, now: ShardRecord) -> None:
+        """Count the rows of a shard's record instead of those of its earlier record, if there is one."""
+        for record, sign in ((before, -1), (now, 1)):
+            if record is not None:
+                permanent = sum(not reject.kind.transient for reject in record.rejects)
+                self.permanent[record.stage] += sign * permanent
+                self.computed[record.stage] += sign * (record.computed + permanent - len(record.rejects))
+                self.reused[record.stage] += sign * (record.images if record.cached else record.copied)
 
 
 class _StageTimes:

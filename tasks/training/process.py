@@ -115,7 +115,7 @@ class _Training:
         return self._trained(runner) if self._rank == 0 else None
 
     def _hooks(self) -> list[Hook]:
-        job, first = self._job, self._rank == 0
+        job, first, limits = self._job, self._rank == 0, self._job.config.execution
         iterations, half = job.recipe.iterations, job.recipe.precision == "fp16"
         intervals = (job.checkpoint_every, job.validate_every)
         folder = CheckpointFolder(job.checkpoints, job.config.train.keep_checkpoints, job.training)
@@ -123,7 +123,7 @@ class _Training:
             ClockHook(self._clock),
             LoadErrorHook(),
             RandomnessHook(job.recipe.seed, self._rank),
-            UnusablePhotosHook(self._reads, len(self._photos), job.config.execution.max_failure_rate),
+            UnusablePhotosHook(self._reads, len(self._photos), limits.max_failure_rate, limits.tolerated_failures),
             ConfidenceHook(),
             CurveHook(self._curve, self._iteration_counter(), iterations, half, intervals),
             CheckpointHook(folder, job.checkpoint_every, self._curve, self._clock, writes=first),

@@ -233,7 +233,10 @@ def test_a_retry_from_the_ui_computes_only_the_missing_rows(deployed, completed)
     run = deployed.start(strict)
     state = deployed.wait_for_end(run)
     assert state.is_failed()
-    assert f"photos failed, more than execution.max_failure_rate 0 allows; first failure: {photo.stem}" in state.message
+    assert (
+        f"photos failed, more than 0, the limit of execution.max_failure_rate=0; first failure: {photo.stem}"
+        in state.message
+    )
     assert f"To resume: retry the flow run in the UI, or run `prefect flow-run retry {run.id}`" in state.message
     changed = f"changed since the last run named {config['name']}"
     wait_for(lambda: changed in deployed.log(run))

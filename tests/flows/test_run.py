@@ -154,7 +154,7 @@ def test_a_broken_photo_is_a_reject_and_too_many_fail_the_run(clipes, scene_argu
     arguments = [
         *scene_arguments,
         *settings("dataset.format=list", "dataset.split=photos.csv", f"dataset.root={folder}"),
-        *settings(f"execution.max_failure_rate={rate}", "prompts.template=a {}."),
+        *settings(f"execution.max_failure_rate={rate}", "execution.tolerated_failures=0", "prompts.template=a {}."),
     ]
     done = clipes(*arguments, "--fresh")
     assert done.returncode == code, done.stdout + done.stderr
@@ -162,7 +162,7 @@ def test_a_broken_photo_is_a_reject_and_too_many_fail_the_run(clipes, scene_argu
     rejects = pq.read_table(clipes.folder / "clipes-store" / "runs" / "voc12" / "rejects.parquet").to_pylist()
     assert [(row["image_id"], row["stage"], row["kind"]) for row in rejects] == [("scene_01", "cams", "undecodable")]
     if code:
-        assert "cams: 1 of 3 photos failed, more than execution.max_failure_rate 0.05 allows" in done.stderr
+        assert "cams: 1 of 3 photos failed, more than 0, the limit of execution.max_failure_rate=0.05" in done.stderr
         assert f"To resume: {shlex.join(['clipes', *arguments])}" in done.stderr
         assert computed(metrics_of(clipes))["masks"] < 3
     else:

@@ -126,7 +126,7 @@ def test_the_artifacts_show_the_scores_and_pictures_of_the_run(shown):
 def test_a_failed_run_shows_its_results_so_far(server, photos):
     photos.add("p6").write_bytes(b"no picture")
     with pytest.raises(StageError, match="1 of 7 photos failed"):
-        pipeline(config_of(photos, "failed", max_failure_rate=0.1))
+        pipeline(config_of(photos, "failed", max_failure_rate=0.1, tolerated_failures=0))
     artifacts = artifacts_of("failed")
     total, *shards = json.loads(artifacts["failed-cams"].data)
     assert total["errors"] == 1

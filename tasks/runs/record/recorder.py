@@ -66,8 +66,8 @@ class RunRecord:
         self._run, self._files = run, RunFiles(run.store.uri, run.config.name)
         self.report: str | None = None
         self.findings: dict[str, Any] = {}
-        rate, evaluated = run.config.execution.max_failure_rate, run.evaluated
-        self.ledger = Ledger(run.photos + len(run.rejects), rate, evaluated)
+        limits, listed = run.config.execution, run.photos + len(run.rejects)
+        self.ledger = Ledger(listed, limits.max_failure_rate, run.evaluated, limits.tolerated_failures)
         start_run(run, claim.number)
         self._begun = self._files.read_run() or {}
         self.identity = run_identity(self._begun)

@@ -6,6 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from clipes.tasks.training.data.read_counts import ReadCounts
+from clipes_core.config.execution import describe_limit, permitted_failures
 from clipes_core.errors import StageError
 
 
@@ -18,10 +19,11 @@ class UnusablePhotosHook(Hook):
         reads: counter to which the reads and the unusable photos are added.
         photos: number of photos to train on.
         max_failure_rate: highest permitted share of unusable photos, in [0, 1].
+        tolerated_failures: number of photos that may be unusable whatever their share; see `permitted_failures`.
     """
 
-    def __init__(self, reads: ReadCounts, photos: int, max_failure_rate: float) -> None:
-        self._reads, self._photos, self._max_failure_rate = reads, photos, max_failure_rate
+    def __init__(self, reads: ReadCounts, photos: int, max_failure_rate: float, tolerated_failures: int) -> None:
+        self._reads, self._photos, self._limits = reads, photos, (max_failure_rate, tolerated_failures)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Count the files read for a batch, and check the share of unusable photos.
@@ -32,10 +34,11 @@ class UnusablePhotosHook(Hook):
         for sample in data_batch["data_samples"]:
             self._reads.add(sample.reads, sample.unusable)
         unusable = self._reads.unusable
-        if len(unusable) > self._max_failure_rate * self._photos:
+        permitted = permitted_failures(self._photos, *self._limits)
+        if len(unusable) > permitted:
             raise StageError(
-                f"{len(unusable)} of {self._photos} photos are unusable, more than execution.max_failure_rate "
-                f"{self._max_failure_rate:g} permits; the first: {unusable[0]}\n"
-                "Either raise this rate and rerun: the training resumes from its newest checkpoint. Or repair the "
+                f"{len(unusable)} of {self._photos} photos are unusable, {describe_limit(permitted, *self._limits)}; "
+                f"the first: {unusable[0]}\n"
+                "Either raise this limit and rerun: the training resumes from its newest checkpoint. Or repair the "
                 "photos and rerun: the training starts from iteration 0."
             )

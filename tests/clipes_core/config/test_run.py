@@ -202,6 +202,7 @@ def test_devices_are_named_as_in_torch(device):
         ("execution", "shards", 100_001),
         ("execution", "shards", "many"),
         ("execution", "max_failure_rate", 1.1),
+        ("execution", "tolerated_failures", -1),
         ("execution", "retries", -1),
         ("execution", "retries", 51),
         ("execution", "shard_timeout_s", 0),

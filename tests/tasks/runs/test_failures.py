@@ -42,13 +42,33 @@ def test_a_stage_tolerates_a_share_of_failed_photos(failed, tolerated):
         check_failure_rate(ledger, "cams")
     else:
         message = (
-            rf"^cams: {failed} of 20 photos failed, more than execution\.max_failure_rate 0\.1 allows; "
-            r"first failure: 0: .*\nRepair these photos and rerun with --retry-errors, or raise "
-            r"execution\.max_failure_rate\.$"
+            rf"^cams: {failed} of 20 photos failed, more than 2, the limit of execution\.max_failure_rate=0\.1 and "
+            r"execution\.tolerated_failures=0; first failure: 0: .*\n"
+            r"Repair these photos and rerun with --retry-errors, or raise the limit\.$"
         )
         with pytest.raises(StageError, match=message):
             check_failure_rate(ledger, "cams")
     check_failure_rate(ledger, "masks")
+
+
+@pytest.mark.parametrize(("photos", "failed"), [(1, 0), (2, 1), (5, 2), (6, 3), (40, 3), (300, 3), (400, 4)])
+def test_a_few_failed_photos_are_tolerated_in_a_small_set_but_never_most_of_them(photos, failed):
+    ledger = Ledger(photos, 0.01, tolerated_failures=3)
+    finished(ledger, record(rejects=[reject(str(number)) for number in range(failed)]))
+    check_failure_rate(ledger, "cams")
+    finished(ledger, record(1, rejects=[reject("one more")]))
+    told = rf"more than {failed}, the limit of execution\.max_failure_rate=0\.01 and execution\.tolerated_failures=3; "
+    with pytest.raises(StageError, match=told):
+        check_failure_rate(ledger, "cams")
+
+
+def test_a_rate_of_0_tolerates_no_failed_photo():
+    ledger = Ledger(40, 0, tolerated_failures=3)
+    check_failure_rate(ledger, "cams")
+    finished(ledger, record(rejects=[reject("a")]))
+    told = r"^cams: 1 of 40 photos failed, more than 0, the limit of execution\.max_failure_rate=0; first failure: a: "
+    with pytest.raises(StageError, match=told):
+        check_failure_rate(ledger, "cams")
 
 
 def test_failures_add_up_over_shards():
@@ -77,7 +97,7 @@ def test_the_message_names_the_first_photo_that_failed_permanently():
     ledger = Ledger(20, 0)
     finished(ledger, record(0, rejects=[reject("a", ErrorKind.NETWORK), reject("b")]))
     finished(ledger, record(1, rejects=[reject("c")]))
-    with pytest.raises(StageError, match=r"^cams: 2 of 20 photos failed, .* allows; first failure: b: b is missing\n"):
+    with pytest.raises(StageError, match=r"^cams: 2 of 20 photos failed, .*; first failure: b: b is missing\n"):
         check_failure_rate(ledger, "cams")
 
 

@@ -125,6 +125,7 @@ CHANGED_BY = {
     "execution.gpu_workers": (2, NOTHING),
     "execution.cpu_workers": (2, NOTHING),
     "execution.max_failure_rate": (0.5, NOTHING),
+    "execution.tolerated_failures": (1, NOTHING),
     "execution.runner.kind": ("inline", NOTHING),
     "execution.retries": (0, NOTHING),
     "execution.shard_timeout_s": (60, NOTHING),

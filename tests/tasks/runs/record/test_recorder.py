@@ -42,10 +42,10 @@ def write_down(record, made):
 
 def test_a_run_with_too_many_unlistable_photos_stops_and_records_them(tiny, prepared):
     (tiny.folder / "d.png").unlink()
-    run = prepared(execution={"max_failure_rate": 0.3})
+    run = prepared(execution={"max_failure_rate": 0.3, "tolerated_failures": 0})
     with pytest.raises(StageError) as caught, record_run(run) as record:
         check_failure_rate(record.ledger, "manifest")
-    expected = "manifest: 1 of 2 photos failed, more than execution.max_failure_rate 0.3 allows; first failure: d: "
+    expected = "manifest: 1 of 2 photos failed, more than 0, the limit of execution.max_failure_rate=0.3 and "
     assert str(caught.value).startswith(expected)
     assert read_run(run.config.store, "tiny").rejects == 1
 
