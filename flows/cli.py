@@ -15,6 +15,7 @@ from clipes.flows.commands.results.report import report
 from clipes.flows.commands.results.runs import runs
 from clipes.flows.commands.results.status import status
 from clipes.flows.commands.results.ui import ui
+from clipes.flows.commands.start.check import check
 from clipes.flows.commands.start.estimate import estimate
 from clipes.flows.commands.start.init import init
 from clipes.flows.commands.start.prompts import prompts
@@ -34,7 +35,7 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 
 COMMANDS = {  # title in the help -> the commands below it
-    "Make masks": (init, run, estimate, prompts),
+    "Make masks": (init, check, run, estimate, prompts),
     "See and use the results": (status, runs, report, export, predict, ui),
     "Look after the machine and the store": (doctor, gc),
 }

@@ -7,6 +7,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Column, Table
 
+from clipes.tasks.commands.check.rejects import reject_lines
 from clipes.tasks.machine.terminal import printable
 from clipes.tasks.runs.ledger import SHARD_STATES
 from clipes.tasks.stages.prompts import PROMPTS
@@ -49,7 +50,9 @@ def print_plan(
     if verified:
         _print_verified(console, sum(plan.cached_shards for plan in plans))
     if rejects:
-        console.print(f"{len(rejects)} photos are rejected; the first is {rejects[0].image_id}: {rejects[0].reason}")
+        console.print(f"{len(rejects)} photos are rejected:")
+        for line in reject_lines(rejects):
+            console.print(f"  {line}")
 
 
 def print_summary(console: Console, summary: "RunSummary", verified: bool) -> None:

@@ -2,11 +2,11 @@
 
 import platform
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
+from clipes.tasks.commands.finding import Finding
 from clipes.tasks.machine.devices import clip_precision, cores, gpu_slots
 from clipes.tasks.machine.prefect_server import (
     bypass_proxy_on_this_host,
@@ -24,21 +24,6 @@ from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.errors import ConfigError, StorageError, TransientError, WeightsError
 
 NO_URL = "PREFECT_API_URL is not set: clipes starts a Prefect server, which all your runs on this machine share"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The result of one check.
-
-    Attributes:
-        what: name of the checked item: a package, python, devices, weights, server or store.
-        works: true if the item can be used; None if it can be used, but the detail is a warning.
-        detail: description of the item. If the item cannot be used, the problem and its solution.
-    """
-
-    what: str
-    works: bool | None
-    detail: str
 
 
 def examine(store_uri: str, clip: ClipConfig) -> list[Finding]:

@@ -1,6 +1,8 @@
 """The log that this process and its workers write to standard error."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from typing_extensions import override
 
@@ -35,3 +37,36 @@ def show_log(level: int = logging.INFO) -> None:
 def log_level() -> int:
     """Return the lowest level that this process logs, so that its workers can use the same level."""
     return logging.getLogger(LOGGER).getEffectiveLevel()
+
+
+class _Collector(logging.Handler):
+    """A handler that keeps the messages of its records in a list."""
+
+    def __init__(self, found: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._found = found
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        self._found.append(record.getMessage())
+
+
+@contextmanager
+def collect_warnings() -> Iterator[list[str]]:
+    """Yield a list to which each warning and error in the block is added. They are not written to standard error."""
+    found: list[str] = []
+
+    def is_minor(record: logging.LogRecord) -> bool:
+        return record.levelno < logging.WARNING
+
+    logger, collector = logging.getLogger(LOGGER), _Collector(found)
+    others = list(logger.handlers)
+    for handler in others:
+        handler.addFilter(is_minor)
+    logger.addHandler(collector)
+    try:
+        yield found
+    finally:
+        logger.removeHandler(collector)
+        for handler in others:
+            handler.removeFilter(is_minor)

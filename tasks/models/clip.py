@@ -5,6 +5,7 @@ without them.
 """
 
 import hashlib
+import posixpath
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,16 @@ from typing import TYPE_CHECKING, Any, cast
 from clipes.tasks.machine.shipped_files import CLIP_MODELS
 from clipes.tasks.models.clip_architecture import fitting_architecture, named_architecture
 from clipes.tasks.models.package_files import package_version
-from clipes.tasks.models.weight_files import file_digest, hub_file, local_copy
+from clipes.tasks.models.weight_files import (
+    WeightsPlace,
+    copy_place,
+    file_digest,
+    hub_file,
+    hub_place,
+    local_copy,
+    local_place,
+    web_place,
+)
 from clipes.tasks.storage.filesystem import first_line
 from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.errors import WeightsError
@@ -22,6 +32,10 @@ from clipes_core.errors import WeightsError
 if TYPE_CHECKING:
     import torch
     from open_clip.model import CLIP
+
+
+PRETRAINED = "clip.pretrained"
+CACHE_OF_OPENCLIP = "~/.cache/clip"  # of weights that are not on the Hugging Face hub
 
 
 @dataclass(frozen=True)
@@ -83,6 +97,44 @@ def weights_digest(config: ClipConfig) -> str:
     named_architecture(config.model)
     seed = _seed(config)
     return file_digest(_weights_file(config)) if seed is None else _random_digest(config.model, seed)
+
+
+def find_weights(config: ClipConfig) -> WeightsPlace | None:
+    """Return where the weights of a config are, or from where they would be downloaded. Download nothing.
+
+    Args:
+        config: as for `load_clip`.
+
+    Returns:
+        The place of the weights; None for random weights.
+
+    Raises:
+        WeightsError: `named_architecture` does not accept `clip.model`; the file or tag does not exist; or the weights
+            are not on this machine, and the server from which they are downloaded does not answer.
+        TransientError: the server of a URI does not answer.
+    """
+    named_architecture(config.model)
+    if _seed(config) is not None:
+        return None
+    if not _tag_entry(config.model, config.pretrained):
+        is_remote = "://" in config.pretrained
+        return copy_place(config.pretrained, PRETRAINED) if is_remote else local_place(_weights_file(config))
+    trained = _checked_tag(config.model, config.pretrained)
+    if trained.get("hf_hub"):
+        return hub_place(trained["hf_hub"], f"{PRETRAINED} {config.pretrained}")
+    try:
+        return web_place(trained["url"], Path(CACHE_OF_OPENCLIP).expanduser() / posixpath.basename(trained["url"]))
+    except OSError as exc:
+        raise _not_downloaded(config.model, config.pretrained, exc) from exc
+
+
+def context_length(model_name: str) -> int:
+    """Return the number of tokens that the text network of a model reads.
+
+    Raises:
+        WeightsError: `named_architecture` does not accept the name.
+    """
+    return int(named_architecture(model_name)["text_cfg"]["context_length"])
 
 
 def _clip(model: "CLIP", digest: str) -> Clip:
@@ -179,10 +231,13 @@ def _tag_hint(model_name: str, tag: str) -> str:
     return f"the tags of this model: {', '.join(tags) or 'none'}"
 
 
-def _tag_file(model_name: str, tag: str) -> Path:
-    """Return the path of the weights file of an OpenCLIP tag; download the file unless OpenCLIP's cache has it."""
+def _checked_tag(model_name: str, tag: str) -> Mapping[str, Any]:
+    """Return OpenCLIP's entry for a tag of a model.
+
+    Raises:
+        WeightsError: these weights belong to another network, or need photos that are normalised in another way.
+    """
     from open_clip.constants import OPENAI_DATASET_MEAN
-    from open_clip.pretrained import download_pretrained
 
     trained = _tag_entry(model_name, tag)
     if trained.get("quick_gelu", False) != named_architecture(model_name).get("quick_gelu", False):
@@ -195,12 +250,24 @@ def _tag_file(model_name: str, tag: str) -> Path:
             f"clip.pretrained {tag}: these weights need photos that are normalised with the mean {trained['mean']}, "
             f"but clipes normalises photos with CLIP's mean; choose another tag of {model_name}"
         )
+    return trained
+
+
+def _tag_file(model_name: str, tag: str) -> Path:
+    """Return the path of the weights file of an OpenCLIP tag; download the file unless OpenCLIP's cache has it."""
+    from open_clip.pretrained import download_pretrained
+
+    trained = _checked_tag(model_name, tag)
     if trained.get("hf_hub"):
         return hub_file(trained["hf_hub"], f"clip.pretrained {tag}")
     try:
         return Path(download_pretrained(trained))
     except (OSError, RuntimeError) as exc:
-        raise WeightsError(
-            f"clip.pretrained {tag}: the weights of {model_name} could not be downloaded ({first_line(exc)}); "
-            "connect to the internet, or download the weights on another machine and set clip.pretrained to their file"
-        ) from exc
+        raise _not_downloaded(model_name, tag, exc) from exc
+
+
+def _not_downloaded(model_name: str, tag: str, cause: Exception) -> WeightsError:
+    return WeightsError(
+        f"clip.pretrained {tag}: the weights of {model_name} could not be downloaded ({first_line(cause)}); "
+        "connect to the internet, or download the weights on another machine and set clip.pretrained to their file"
+    )

@@ -3,7 +3,14 @@
 import hashlib
 import logging
 import posixpath
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.request import Request, urlopen
+
+from fsspec import AbstractFileSystem
 
 from clipes.tasks.storage.files import write_atomically
 from clipes.tasks.storage.filesystem import filesystem, first_line, is_local, translate_storage_errors
@@ -56,27 +63,131 @@ def local_copy(uri: str, key: str) -> Path:
         WeightsError: the file does not exist or cannot be read.
         TransientError: the server does not answer.
     """
+    with _translate_errors(uri, key):
+        fs, path = filesystem(uri)
+        info = _info(fs, path)
+        if is_local(fs):
+            return Path(path)
+        target = _place_of_copy(uri, path, info)
+        if not target.is_file():
+            with write_atomically(str(target)) as part:  # several workers may fetch the same file
+                fs.get_file(path, str(part))
+    return target
+
+
+@contextmanager
+def _translate_errors(uri: str, key: str) -> Iterator[None]:
     try:
         with translate_storage_errors(uri):
-            fs, path = filesystem(uri)
-            info = fs.info(path)
-            if info["type"] == "directory":
-                raise IsADirectoryError(f"{path} is a folder")
-            if is_local(fs):
-                return Path(path)
-            import torch  # imported here, because this takes seconds, and most weights are local files
-
-            version = hashlib.sha256(f"{uri} {info}".encode()).hexdigest()[:16]
-            target = Path(torch.hub.get_dir()) / "clipes" / f"{version}-{PurePosixPath(path).name}"
-            if not target.is_file():
-                with write_atomically(str(target)) as part:  # several workers may fetch the same file
-                    fs.get_file(path, str(part))
+            yield
     except (FileNotFoundError, StorageError) as exc:
         raise WeightsError(
             f"{key} {shown(uri)}: expected a readable file, found none ({first_line(exc)}); check the URI and your "
             "permissions"
         ) from exc
-    return target
+
+
+def _info(fs: AbstractFileSystem, path: str) -> dict[str, Any]:
+    """Return what a file system knows about a file; raise IsADirectoryError for a folder."""
+    info = fs.info(path)
+    if info["type"] == "directory":
+        raise IsADirectoryError(f"{path} is a folder")
+    return info
+
+
+def _place_of_copy(uri: str, path: str, info: Mapping[str, Any]) -> Path:
+    """Return the path of the local copy of a remote file. A changed file has another path."""
+    import torch  # imported here, because this takes seconds, and most weights are local files
+
+    version = hashlib.sha256(f"{uri} {info}".encode()).hexdigest()[:16]
+    return Path(torch.hub.get_dir()) / "clipes" / f"{version}-{PurePosixPath(path).name}"
+
+
+@dataclass(frozen=True)
+class WeightsPlace:
+    """Where a file of weights is, or where clipes would download it from.
+
+    Attributes:
+        path: path of the file on this machine; None if the file must be downloaded first.
+        size_bytes: size of the file [bytes]; 0 if it is unknown.
+        url: address from which clipes downloads the file; None for a file that is never downloaded.
+        cache: folder to which clipes downloads the file.
+    """
+
+    path: Path | None
+    size_bytes: int
+    url: str | None = None
+    cache: str = ""
+
+
+def local_place(path: Path) -> WeightsPlace:
+    """Return the place of a file on this machine."""
+    return WeightsPlace(path, path.stat().st_size)
+
+
+def copy_place(uri: str, key: str) -> WeightsPlace:
+    """Return where `local_copy` finds the file at a URI, without downloading the file.
+
+    Raises:
+        WeightsError: the file does not exist or cannot be read.
+        TransientError: the server does not answer.
+    """
+    with _translate_errors(uri, key):
+        fs, path = filesystem(uri)
+        info = _info(fs, path)
+        place = Path(path) if is_local(fs) else _place_of_copy(uri, path, info)
+        return WeightsPlace(place if place.is_file() else None, int(info["size"] or 0), uri, str(place.parent))
+
+
+def web_place(url: str, path: Path) -> WeightsPlace:
+    """Return where a file is that clipes downloads from a web server to a path. The server is asked only for its size.
+
+    Args:
+        url: address of the file.
+        path: path to which the file is downloaded.
+
+    Raises:
+        OSError: the file is not at the path, and the server does not answer within HUB_ANSWER_S or refuses access.
+    """
+    if path.is_file():
+        return local_place(path)
+    with urlopen(Request(url, method="HEAD"), timeout=HUB_ANSWER_S) as answer:
+        return WeightsPlace(None, int(answer.headers.get("Content-Length", 0)), url, str(path.parent))
+
+
+def hub_place(place: str, value: str) -> WeightsPlace:
+    """Return where a file on the Hugging Face hub is in the cache of the hub, or what is known about it at the hub.
+
+    The hub is asked only if the cache lacks the file.
+
+    Args:
+        place: as for `hub_file`.
+        value: config key and value that name the weights, for the messages.
+
+    Raises:
+        WeightsError: the cache lacks the file, and the hub does not answer within HUB_ANSWER_S, refuses access or does
+            not have the file.
+    """
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub.errors import EntryNotFoundError, HTTPError
+
+    repository, names = _hub_names(place)
+    for each in names:
+        cached = try_to_load_from_cache(repository, each)
+        if isinstance(cached, str):
+            return local_place(Path(cached))
+    reason = "the hub has no such file"
+    for each in dict.fromkeys(names):
+        url = hf_hub_url(repository, each)
+        try:
+            size = get_hf_file_metadata(url, timeout=HUB_ANSWER_S).size
+            return WeightsPlace(None, size or 0, url, constants.HF_HUB_CACHE)
+        except EntryNotFoundError:
+            continue
+        except (HTTPError, OSError) as exc:
+            reason = first_line(exc)
+            break
+    raise _unreachable(place, value, reason)
 
 
 def hub_file(place: str, value: str) -> Path:
@@ -92,27 +203,31 @@ def hub_file(place: str, value: str) -> Path:
     Raises:
         WeightsError: the hub does not answer within HUB_ANSWER_S, refuses access or does not have the file.
     """
-    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
-    from huggingface_hub.errors import EntryNotFoundError, HTTPError
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HTTPError
 
+    found = hub_place(place, value)
+    if found.path is not None:
+        return found.path
+    name = PurePosixPath(found.url or "").name
+    logger.info("%s: downloading %s (%.0f MB) to %s", value, name, found.size_bytes / 1e6, found.cache)
+    try:
+        return Path(hf_hub_download(_hub_names(place)[0], name))
+    except (HTTPError, OSError) as exc:
+        raise _unreachable(place, value, first_line(exc)) from exc
+
+
+def _hub_names(place: str) -> tuple[str, tuple[str, ...]]:
+    """Return the repository and the possible names of a file on the hub, the preferred one first."""
     repository, name = posixpath.split(place)
-    names = (f"{posixpath.splitext(name)[0]}.safetensors", name) if name else HUB_NAMES
-    for each in names:
-        cached = try_to_load_from_cache(repository, each)
-        if isinstance(cached, str):
-            return Path(cached)
-    reason = "the hub has no such file"
-    for each in dict.fromkeys(names):
-        try:
-            size = get_hf_file_metadata(hf_hub_url(repository, each), timeout=HUB_ANSWER_S).size
-            logger.info("%s: downloading %s (%.0f MB) to %s", value, each, (size or 0) / 1e6, constants.HF_HUB_CACHE)
-            return Path(hf_hub_download(repository, each))
-        except EntryNotFoundError:
-            continue
-        except (HTTPError, OSError) as exc:
-            reason = first_line(exc)
-            break
-    raise WeightsError(
+    return repository, (f"{posixpath.splitext(name)[0]}.safetensors", name) if name else HUB_NAMES
+
+
+def _unreachable(place: str, value: str, reason: str) -> WeightsError:
+    from huggingface_hub import constants, hf_hub_url
+
+    repository, names = _hub_names(place)
+    return WeightsError(
         f"{value}: the file {names[0]} of {repository} is not in the cache {constants.HF_HUB_CACHE}, and cannot be "
         f"downloaded from {constants.ENDPOINT} ({reason}): connect to the internet; or download "
         f"{hf_hub_url(repository, names[0])} on another machine, and set clip.pretrained to the path of the file"

@@ -36,6 +36,7 @@ from clipes_core.errors import BrokenArtifactError, ConfigError, DatasetError, S
 from clipes_core.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from clipes.tasks.models.weight_files import WeightsPlace
     from clipes.tasks.training.recipes import Recipe
 
 NO_PHOTOS = Listing((), ())
@@ -183,7 +184,16 @@ def count_evaluation(config: RunConfig) -> int:
     Raises:
         UsageError: the evaluation photos cannot be listed.
     """
-    return len(_evaluation(config, checked_vocabulary(config)).photos) if config.train.enabled else 0
+    return len(list_evaluation(config).photos) if config.train.enabled else 0
+
+
+def list_evaluation(config: RunConfig) -> Listing:
+    """List the photos that the segmenter is scored on; return no photos if the config names none.
+
+    Raises:
+        UsageError: the evaluation photos cannot be listed.
+    """
+    return _evaluation(config, checked_vocabulary(config))
 
 
 def training_recipe(config: RunConfig, slots: Sequence[WorkerSlot]) -> "Recipe | None":
@@ -197,6 +207,39 @@ def training_recipe(config: RunConfig, slots: Sequence[WorkerSlot]) -> "Recipe |
         UsageError: the MMSegmentation config cannot be used.
     """
     return _recipe(config, checked_vocabulary(config), slots) if config.train.enabled else None
+
+
+def find_segmenter_weights(config: RunConfig) -> "WeightsPlace | None":
+    """Return where the initial weights of the segmenter are, as `find_initial_weights` does; None if it has none.
+
+    Raises:
+        UsageError: the MMSegmentation config or the initial weights cannot be used.
+        TransientError: the store of the initial weights does not answer.
+    """
+    from clipes.tasks.training.initial_weights import find_initial_weights
+    from clipes.tasks.training.recipes import chosen_weights
+
+    return find_initial_weights(chosen_weights(config))
+
+
+def try_training(config: RunConfig, vocabulary: Vocabulary, with_weights: bool) -> int:
+    """Try every part of a run's training on random images, on the processor, and return its number of parameters.
+
+    Args:
+        config: configuration of the run.
+        vocabulary: classes of the data set.
+        with_weights: false to leave out the initial weights.
+
+    Raises:
+        UsageError: a part of the training cannot be used.
+    """
+    from clipes.tasks.training.recipes import read_recipe
+    from clipes.tasks.training.trial import try_recipe
+
+    init = {} if with_weights else {"init": "none"}
+    tried = config.model_copy(update={"train": config.train.model_copy(update=init)})
+    num_classes = 1 + len(vocabulary.classes)
+    return try_recipe(read_recipe(tried, num_classes, precision="fp32"), num_classes)
 
 
 def check_data_set(config: RunConfig) -> None:

@@ -3,6 +3,7 @@
 import errno
 import os
 import posixpath
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -190,6 +191,17 @@ def check_writable(folder: str) -> None:
             read_file(trial)  # if a bucket does not exist, some servers say so only in answer to a read request
         write_file(trial, b"clipes")
         remove(trial)
+
+
+def free_bytes(folder: str) -> int | None:
+    """Return the free space on the disk of a folder, which need not exist yet [bytes]; None for an object store.
+
+    Raises:
+        StorageError: no installed package can open the URI, or the disk cannot be accessed.
+    """
+    with translate_storage_errors(folder):
+        fs, path = filesystem(folder)
+        return shutil.disk_usage(_closest(path)).free if is_local(fs) else None
 
 
 def _closest(path: str) -> Path:

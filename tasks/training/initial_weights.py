@@ -4,7 +4,7 @@ import logging
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from clipes.tasks.models.weight_files import file_digest, local_copy
+from clipes.tasks.models.weight_files import WeightsPlace, copy_place, file_digest, local_copy, web_place
 from clipes.tasks.storage.filesystem import first_line
 from clipes_core.errors import ConfigError, WeightsError
 
@@ -35,6 +35,32 @@ def initial_digest(init: str) -> str:
     if path is None:
         return NO_WEIGHTS
     return path.name if init.startswith(TORCHVISION) else file_digest(path)
+
+
+def find_initial_weights(init: str) -> WeightsPlace | None:
+    """Return where the initial weights are, or from where they would be downloaded. Download nothing.
+
+    Args:
+        init: initial weights, in the form that `initial_digest` accepts.
+
+    Returns:
+        The place of the weights; None if there are no initial weights.
+
+    Raises:
+        ConfigError: torchvision has no such weights.
+        WeightsError: the file does not exist or cannot be read; or it is not on this machine, and the server from which
+            it is downloaded does not answer.
+        TransientError: the store of the file does not answer.
+    """
+    if init == NO_WEIGHTS:
+        return None
+    if not init.startswith(TORCHVISION):
+        return copy_place(_location(init), "train.init")
+    url, path = _torchvision_place(init.removeprefix(TORCHVISION))
+    try:
+        return web_place(url, path)
+    except OSError as exc:
+        raise _not_downloaded(init, path, exc) from exc
 
 
 def load_initial_weights(model: "nn.Module", init: str) -> None:
@@ -86,7 +112,11 @@ def _file(init: str) -> Path | None:
         return None
     if init.startswith(TORCHVISION):
         return _torchvision_file(init.removeprefix(TORCHVISION))
-    return local_copy(str(Path(init).expanduser()) if "://" not in init else init, "train.init")
+    return local_copy(_location(init), "train.init")
+
+
+def _location(init: str) -> str:
+    return init if "://" in init else str(Path(init).expanduser())
 
 
 def _torchvision_file(name: str) -> Path:
@@ -97,21 +127,35 @@ def _torchvision_file(name: str) -> Path:
         WeightsError: the file could not be downloaded.
     """
     import torch
+
+    url, path = _torchvision_place(name)
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, str(path), progress=False)
+        except OSError as exc:
+            raise _not_downloaded(f"{TORCHVISION}{name}", path, exc) from exc
+    return path
+
+
+def _not_downloaded(init: str, path: Path, cause: OSError) -> WeightsError:
+    return WeightsError(
+        f"train.init {init} could not be downloaded ({first_line(cause)}): either connect to the internet, or put the "
+        f"file at {path}, or set train.init to a file or to none, or set train.enabled to false"
+    )
+
+
+def _torchvision_place(name: str) -> tuple[str, Path]:
+    """Return the address of a torchvision model's ImageNet weights, and their path in torch's cache.
+
+    Raises:
+        ConfigError: torchvision has no such weights.
+    """
+    import torch
     from torchvision.models import get_model_weights  # type: ignore[import-untyped]
 
     try:
         url = get_model_weights(name).IMAGENET1K_V1.url
     except (ValueError, AttributeError) as exc:
         raise ConfigError(f"train.init: torchvision has no ImageNet weights of {name}: {first_line(exc)}") from exc
-    path = Path(torch.hub.get_dir()) / "checkpoints" / PurePosixPath(url).name
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(url, str(path), progress=False)
-        except OSError as exc:
-            raise WeightsError(
-                f"train.init {TORCHVISION}{name} could not be downloaded ({first_line(exc)}): either connect to the "
-                f"internet, or put the file at {path}, or set train.init to a file or to none, or set train.enabled to "
-                "false"
-            ) from exc
-    return path
+    return url, Path(torch.hub.get_dir()) / "checkpoints" / PurePosixPath(url).name

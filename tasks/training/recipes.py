@@ -109,6 +109,20 @@ def read_recipe(config: RunConfig, num_classes: int, precision: str) -> Recipe:
     return recipe
 
 
+def chosen_weights(config: RunConfig) -> str:
+    """Return the initial weights of a training: `train.init` or, if it is null, those of its MMSegmentation config.
+
+    Raises:
+        ConfigError: the MMSegmentation config does not exist, is broken, or has weights that clipes cannot load.
+    """
+    from clipes.tasks.training.initial_weights import NO_WEIGHTS
+    from clipes.tasks.training.mmseg_config import read_mmseg_config
+
+    read = read_mmseg_config(config.train.mmseg_config)
+    with read.translate_type_errors():
+        return config.train.init or _own_initial_weights(read) or NO_WEIGHTS
+
+
 def _recipe(config: RunConfig, read: "MmsegConfig", num_classes: int, precision: str) -> Recipe:
     from clipes.tasks.training.initial_weights import NO_WEIGHTS, initial_digest
 

@@ -32,12 +32,15 @@ DRAWS = 8  # number of random test images; there are several because transforms 
 MAX_MISPLACED = 0.1  # permitted share of labels with a wrong confidence; some transforms change labels on purpose
 
 
-def try_recipe(recipe: Recipe, num_classes: int) -> None:
+def try_recipe(recipe: Recipe, num_classes: int) -> int:
     """Build every part of a training run, and run the transforms and the network on random images.
 
     Args:
         recipe: recipe of the training.
         num_classes: 1 + K, where K is the number of classes of the vocabulary.
+
+    Returns:
+        The number of trained parameters of the network.
 
     Raises:
         ConfigError: a part cannot be built, or fails on an image; or the loss is NaN or infinite.
@@ -60,6 +63,7 @@ def try_recipe(recipe: Recipe, num_classes: int) -> None:
         if samples:
             with translate_recipe_errors("network", f"trained with a batch size of {recipe.batch_size}"):
                 _check_loss(model, (samples * 2)[: recipe.batch_size])
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _samples(pipeline: Compose, num_classes: int) -> list[dict[str, Any]]:

@@ -4,10 +4,12 @@ import posixpath
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from clipes.tasks.inputs.photos import Reject
 from clipes.tasks.storage.user_files import absolute, join
 from clipes_core.config.dataset import DatasetConfig
+from clipes_core.config.suggestions import LEAST_SIMILARITY
 from clipes_core.config.uri import without_secrets
 from clipes_core.errors import ConfigError, ErrorKind, PhotoError
 
@@ -143,6 +145,9 @@ def _hint(label: str, known: Mapping[str, int]) -> str:
     alike = [name for name in known if name.casefold() == label.casefold()]
     if alike:
         return f"; did you mean {alike[0]!r}?"
+    words = {name.casefold(): name for name in known if not name.isdecimal()}
+    for similar in get_close_matches(label.casefold(), words, n=1, cutoff=LEAST_SIMILARITY):
+        return f"; did you mean {words[similar]!r}?"
     numbers = [int(name) for name in known if name.isdecimal()]
     if not numbers or not label.removeprefix("-").isdecimal():
         return ""

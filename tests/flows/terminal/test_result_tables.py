@@ -183,12 +183,12 @@ def plan(numbers):
     return lambda console: print_plan(console, plans, verified=False)
 
 
-def test_a_plan_counts_the_rejected_photos_and_names_the_first(console):
+def test_a_plan_counts_the_rejected_photos_of_each_kind(console):
     rejects = [
         Reject(image_id, f"/{image_id}", "manifest", ErrorKind.MISSING, f"no file at /{image_id}") for image_id in "ab"
     ]
     print_plan(console, [StagePlan("cams", 1, 0, 0, 0, 0)], verified=False, rejects=rejects)
-    assert lines(console)[-1] == "2 photos are rejected; the first is a: no file at /a"
+    assert lines(console)[-2:] == ["2 photos are rejected:", "2 missing: no file at /a (a); no file at /b (b)"]
 
 
 def metrics(numbers):

@@ -26,3 +26,19 @@ def test_the_default_log_level_is_info():
     program = "from clipes.tasks.machine.log import log_level; print(log_level())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "20\n"
+
+
+def test_collected_warnings_are_not_written_but_other_records_are():
+    program = """
+import logging
+from clipes.tasks.machine.log import collect_warnings, show_log
+show_log()
+logger = logging.getLogger("clipes.tasks.anything")
+with collect_warnings() as warnings:
+    logger.warning("low %s", "disk")
+    logger.info("started")
+logger.warning("later")
+print(warnings)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("['low disk']\n", "clipes: started\nclipes: later\n")

@@ -3,11 +3,13 @@ import subprocess
 import sys
 
 import pytest
+from support.mounts import mounted
 
 from clipes.tasks.storage.files import (
     check_place,
     check_writable,
     create_file,
+    free_bytes,
     move,
     on_local_disk,
     read_file,
@@ -148,3 +150,11 @@ def test_a_file_above_the_limit_of_the_process_is_named_with_the_limit(tmp_path)
     assert last.startswith(f"clipes_core.errors.StorageError: {tmp_path}/a: a file exceeds the limit of this process")
     assert "ulimit -f" in last
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_free_space_is_that_of_the_disk_of_a_folder_that_may_not_exist_yet(tmp_path):
+    with mounted(tmp_path / "small", "-t", "tmpfs", "-o", "size=1m", "tmpfs") as small:
+        assert free_bytes(f"{small}/new/store") == 1 << 20
+        (small / "file").write_bytes(bytes(1 << 19))
+        assert free_bytes(str(small)) <= 1 << 19
+    assert free_bytes("memory://store") is None

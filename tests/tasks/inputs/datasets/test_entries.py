@@ -30,6 +30,7 @@ def test_class_ids_are_unique_in_order_of_first_appearance():
 def test_the_reason_for_an_unknown_label_suggests_a_known_one():
     assert reason(["dog", "cat"], KNOWN) == "unknown class 'cat'; did you mean 'Cat'?"
     assert reason(["giraffe"], KNOWN) == "unknown class 'giraffe'"
+    assert reason(["Dogg"], KNOWN) == "unknown class 'Dogg'; did you mean 'dog'?"
     assert reason(["4"], KNOWN) == "unknown class '4'"
 
 

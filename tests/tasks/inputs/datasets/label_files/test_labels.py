@@ -31,7 +31,7 @@ def test_a_label_is_corrected_only_if_one_class_can_be_meant(labels, class_ids, 
     ("labels", "reason"),
     [
         (("dog,giraffe",), "unknown class 'dog,giraffe'; separate labels by ;"),
-        (("dog", "light  bulb"), "unknown class 'light  bulb'"),
+        (("dog", "light  bulb"), "unknown class 'light  bulb'; did you mean 'light bulb'?"),
         ((",",), "unknown class ','; separate labels by ;"),
         (("Dog",), "unknown class 'Dog'; did you mean 'dog'?"),
     ],
@@ -43,6 +43,6 @@ def test_any_other_unknown_label_is_an_error(labels, reason):
 
 
 def test_labels_of_annotations_are_never_separated():
-    with pytest.raises(PhotoError, match=r"^unknown class 'dog\|2'$"):
+    with pytest.raises(PhotoError, match=r"^unknown class 'dog\|2'; did you mean 'dog'"):
         IN_XML.read(("dog|2",))
     assert IN_XML.read(("traffic_light",)).class_ids == (2,)

@@ -1,0 +1,1 @@
+"""The command `check`: report everything about a config that can be known before a run spends time."""
