@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+
 from clipes.tasks.plan.row_schema import PhotoRow, schema_of
 from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.storage.run_schemas import TABLE_SCHEMAS
-
 from clipes_core.errors import ErrorKind
 
 PAGE = (Path(__file__).parents[1] / "docs/data-format.md").read_text()
