@@ -17,8 +17,9 @@ ClipesError
 │   └── WorkerError         a worker process died, hung or ran out of memory
 │       └── NodeLostError   the machine of a worker was lost
 └── StageError              a stage or a run cannot continue; exit code 1
-    ├── UpstreamError       a shard was skipped because an upstream shard failed
-    ├── StoppedError        a shard was stopped before it was complete
+    ├── NotRunError         a shard was not made, although it has not failed itself
+    │   ├── UpstreamError   it was skipped, because an upstream shard or too many photos failed
+    │   └── StoppedError    it was stopped before it was complete
     └── ServerLostError     the Prefect server stopped answering during a run
 """
 
@@ -149,11 +150,15 @@ class StageError(ClipesError):
     """A stage or a run cannot continue."""
 
 
-class UpstreamError(StageError):
-    """A shard was skipped because an upstream shard failed."""
+class NotRunError(StageError):
+    """A shard was not made, although it has not failed itself. It is made when the run is resumed."""
 
 
-class StoppedError(StageError):
+class UpstreamError(NotRunError):
+    """A shard was skipped, because an upstream shard or too many photos failed."""
+
+
+class StoppedError(NotRunError):
     """A shard was stopped before it was complete: the run is ending, or another worker of the same shard failed."""
 
 

@@ -6,7 +6,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -18,17 +18,21 @@ from prefect.client.schemas.filters import (
     TaskRunFilterState,
     TaskRunFilterStateType,
 )
-from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType, TaskRun
 from prefect.flows import Flow
-from prefect.states import AwaitingRetry, Crashed
+from prefect.states import AwaitingRetry, Cancelled, Completed, Crashed
 
+from clipes.tasks.execution.prefect_task import NOT_RUN
 from clipes.tasks.machine.processes import is_alive, started_at
 
+TAG, CLI_TAG = "clipes", "cli"
 HOST, PID, PID_STARTED = "clipes.host", "clipes.pid", "clipes.pid_started"
 PAGE = 200
 RETRY_POLL_SECONDS = 1.0
 TAKEN_SECONDS = 60.0  # a worker looks for runs every 10 s
 ACTIVE = [StateType.RUNNING, StateType.CANCELLING]
+WITHOUT_RESULT = [*ACTIVE, StateType.FAILED, StateType.CRASHED, StateType.PENDING, StateType.SCHEDULED]
+RETRIED = "Retried"  # name of the state of task runs whose work a later attempt of the flow run does again
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -36,9 +40,18 @@ Result = TypeVar("Result")
 logger = logging.getLogger(__name__)
 
 
-def keep_sigterm_handler(flow: Flow[Arguments, Result]) -> Flow[Arguments, Result]:
-    """Return a copy of the flow that keeps this process's own SIGTERM handler instead of Prefect's handler.
+def completed(result: Result, message: str) -> Result:
+    """Return the result of a flow in a way that lets Prefect show a message with the final state of the flow run.
 
+    Only a flow may return this value. Prefect takes the result out of it, so callers of the flow get `result`.
+    """
+    return cast(Result, Completed(message=message, data=result))
+
+
+def keep_sigterm_handler(flow: Flow[Arguments, Result]) -> Flow[Arguments, Result]:
+    """Return a copy of the flow for the command line: its runs have the tag `cli`, and it handles SIGTERM differently.
+
+    It keeps this process's own SIGTERM handler instead of Prefect's handler.
     Prefect's handler raises an exception at every SIGTERM, even while clipes closes the run. Only flow runs of
     deployments need Prefect's handler, because a Prefect worker cancels them with SIGTERM.
     """
@@ -46,12 +59,18 @@ def keep_sigterm_handler(flow: Flow[Arguments, Result]) -> Flow[Arguments, Resul
 
     def restore(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
         signal.signal(signal.SIGTERM, handler)
+        flow_run.tags.append(CLI_TAG)  # `claim_flow_run`, which Prefect calls next, sends the tags
 
     return flow.with_options(on_running=[restore, *flow.on_running_hooks])  # runs after Prefect has set its handler
 
 
 def claim_flow_run(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Record that this process executes the flow run, and mark this host's dead flow runs as Crashed.
+    """Record that this process executes the flow run, add tags, and mark this host's dead flow runs as Crashed.
+
+    The tags are `clipes`, the name of the run, and the format of its data set.
+
+    If the flow run belongs to a deployment, it may be a retry. Then also mark the task runs that failed in earlier
+    attempts as Retried: they are no longer the cause of a failure, so the UI must not show them in red.
 
     A flow run is dead if its process has died or now executes a different run. Prefect calls this hook when the flow
     run enters the state Running.
@@ -64,7 +83,12 @@ def claim_flow_run(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -
             PID_STARTED: started_at(pid),
         }
         client.update_flow_run_labels(flow_run.id, labels)
+        config = flow_run.parameters.get("config", {})
+        about = (config.get("name"), config.get("dataset", {}).get("format"))
+        client.update_flow_run(flow_run.id, tags={*flow_run.tags, TAG, *filter(None, about)})
         mark_crashed(client, flow_run.id)
+        if flow_run.deployment_id is not None:
+            mark_retried(client, flow_run)
 
 
 def wait_for_retry(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
@@ -104,15 +128,38 @@ def mark_crashed(client: SyncPrefectClient, own: UUID | None = None) -> list[str
     dead = [run for run in _active_runs(client) if run.id != own and _is_dead(run, own)]
     for run in dead:
         message = "the process ended without reporting its state: it was killed, or the machine went down"
+        for task_run in _task_runs(client, run, ACTIVE):
+            stopped: State[Any] = Cancelled(name=NOT_RUN, message=f"not run: {message}")
+            client.set_task_run_state(task_run.id, stopped, force=True)
         crashed: State[Any] = Crashed(message=message)
-        for task_run in client.read_task_runs(
-            flow_run_filter=FlowRunFilter(id={"any_": [run.id]}),
-            task_run_filter=TaskRunFilter(state=TaskRunFilterState(type=TaskRunFilterStateType(any_=ACTIVE))),
-        ):
-            client.set_task_run_state(task_run.id, crashed, force=True)
         client.set_flow_run_state(run.id, crashed, force=True)
         logger.warning("marked the earlier flow run %s as Crashed, because no process executes it any more", run.name)
     return [run.name for run in dead]
+
+
+def mark_retried(client: SyncPrefectClient, flow_run: FlowRun) -> None:
+    """Mark the task runs of earlier attempts of a flow run that ended without a result as Retried, which is not red.
+
+    Call it before the new attempt starts task runs. The message of the state keeps the reason of the failure.
+    """
+    for task_run in _task_runs(client, flow_run, WITHOUT_RESULT):
+        before = "" if task_run.state is None else f" {task_run.state.name}: {task_run.state.message}"
+        state: State[Any] = Cancelled(name=RETRIED, message=f"the run was retried.{before}")
+        client.set_task_run_state(task_run.id, state, force=True)
+
+
+def _task_runs(client: SyncPrefectClient, flow_run: FlowRun, types: list[StateType]) -> list[TaskRun]:
+    """Return the task runs of a flow run whose state has one of these types."""
+    chosen = TaskRunFilter(state=TaskRunFilterState(type=TaskRunFilterStateType(any_=types)))
+    found: list[TaskRun] = []
+    while runs := client.read_task_runs(
+        flow_run_filter=FlowRunFilter(id={"any_": [flow_run.id]}),
+        task_run_filter=chosen,
+        limit=PAGE,
+        offset=len(found),
+    ):
+        found += runs
+    return found
 
 
 def _active_runs(client: SyncPrefectClient) -> Iterator[FlowRun]:

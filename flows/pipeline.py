@@ -5,7 +5,7 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from clipes.flows.flow_runs import claim_flow_run, wait_for_retry
+from clipes.flows.flow_runs import claim_flow_run, completed, wait_for_retry
 from clipes.flows.resume_advice import explain_retry
 from clipes.tasks.execution.runner import check_runner, runner_for
 from clipes.tasks.execution.scheduler import scheduler_for
@@ -17,6 +17,7 @@ from clipes.tasks.runs.failures import check_failure_rate
 from clipes.tasks.runs.preparation import check_request, check_training, list_photos, prepare_run
 from clipes.tasks.runs.record.recorder import RunSummary
 from clipes.tasks.stages.registry import MANIFEST, run_names
+from clipes.tasks.ui.result_message import result_message
 
 LAST_STAGE = run_names()[-1]
 Until = Annotated[str, Field(json_schema_extra={"enum": list(run_names())})]  # the UI shows it as a drop-down list
@@ -71,4 +72,5 @@ def pipeline(
             scheduler.submit(run, "segmenter")
             scheduler.submit(run, "segmenter_scores")
             scheduler.wait()
-    return record.summary()
+    summary = record.summary()
+    return completed(summary, result_message(summary, record.ledger))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from prefect import flow
 
-from clipes.flows.flow_runs import claim_flow_run, wait_for_retry
+from clipes.flows.flow_runs import claim_flow_run, completed, wait_for_retry
 from clipes.flows.resume_advice import explain_retry
 from clipes.tasks.execution.runner import check_runner, runner_for
 from clipes.tasks.execution.scheduler import Scheduler, scheduler_for
@@ -24,6 +24,7 @@ from clipes.tasks.stages.prompts import PROMPTS
 from clipes.tasks.stages.registry import MANIFEST
 from clipes.tasks.stages.texts import CANDIDATE_TEXTS
 from clipes.tasks.ui.ranking_table import show_ranking
+from clipes.tasks.ui.result_message import result_message
 
 MIOU_PHOTOS = 64
 
@@ -85,7 +86,8 @@ def prompt_selection(
             check_failure_rate(record.ledger, MANIFEST)
             ranking = rank(run, record, scheduler)
             sample = score_sample(run, record, scheduler, ranking, miou_templates) if miou_templates else None
-    return PromptSelection(record.summary(), ranking, sample)
+    selection = PromptSelection(record.summary(), ranking, sample)
+    return completed(selection, result_message(selection.summary, record.ledger))
 
 
 def choose_template(run: PreparedRun, record: RunRecord, scheduler: Scheduler) -> PreparedRun:

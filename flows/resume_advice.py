@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 
+from clipes.tasks.ui.parameter_names import in_own_words
 from clipes_core.errors import StageError
 
 
@@ -13,7 +14,8 @@ from clipes_core.errors import StageError
 def explain_retry() -> Iterator[None]:
     """If a deployment started the run, add advice on a retry to the message of any StageError that the block raises.
 
-    For runs from the command line, `clipes.flows.exit_codes` adds its own advice.
+    The message then also names the parameters of the flow (`retry_errors`) instead of options (`--retry-errors`). For
+    runs from the command line, `clipes.flows.exit_codes` adds its own advice.
 
     Raises:
         StageError: the error of the block, with the advice if a deployment started the run.
@@ -25,7 +27,7 @@ def explain_retry() -> Iterator[None]:
         hint = retry_hint(context.flow_run) if context and context.flow_run else None
         if hint is None:
             raise
-        raise StageError(f"{exc}\n{hint}") from exc
+        raise StageError(f"{in_own_words(str(exc))}\n{hint}") from exc
 
 
 def retry_hint(flow_run: FlowRun) -> str | None:

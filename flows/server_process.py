@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from clipes.tasks.machine.processes import collect_garbage_rarely, is_alive, started_at
+from clipes.tasks.ui.report_route import add_report_route
 
 SERVER_SETTINGS = {  # the user's environment takes precedence
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -151,6 +152,7 @@ def _serve(folder: Path) -> None:
     threading.Thread(target=_end_when_unused, args=(_users(folder),), daemon=True, name="end-when-unused").start()
     from prefect.cli import app
 
+    add_report_route()
     sys.argv = ["prefect", "server", "start"]
     app()
 

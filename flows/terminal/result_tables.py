@@ -9,7 +9,7 @@ from rich.table import Column, Table
 
 from clipes.tasks.commands.check.rejects import reject_lines
 from clipes.tasks.machine.terminal import printable
-from clipes.tasks.runs.ledger import SHARD_STATES
+from clipes.tasks.runs.ledger import SHARD_STATES, in_words
 from clipes.tasks.stages.prompts import PROMPTS
 from clipes.tasks.stages.registry import MANIFEST, title_of
 from clipes.tasks.storage.run_status import RunStatus
@@ -102,14 +102,25 @@ def print_status(console: Console, status: RunStatus) -> None:
         console.print(f"{status.rejects} {WITHOUT_RESULT} rejects.parquet")
     if status.metrics is not None and status.state not in UNFINISHED:
         print_metrics(console, status.metrics)
+        _print_not_run(console, status)
         return
-    table = new_table("stage", "shards", *SHARD_STATES, "rows")
+    table = new_table("stage", "shards", *map(in_words, SHARD_STATES), "rows")
     for stage in dict.fromkeys(row["stage"] for row in status.shards):
         rows = [row for row in status.shards if row["stage"] == stage]
         states = [row["state"] for row in rows]
         counts = [str(states.count(state)) for state in SHARD_STATES]
         table.add_row(title_of(stage), str(len(rows)), *counts, str(sum(row["images"] for row in rows)))
     print_table(console, table)
+
+
+def _print_not_run(console: Console, status: RunStatus) -> None:
+    """Print for each stage how many of its shards were not run, and why the first of them was not."""
+    for stage in dict.fromkeys(row["stage"] for row in status.shards):
+        rows = [row for row in status.shards if row["stage"] == stage]
+        skipped = [row for row in rows if row["state"] == "not_run"]
+        if skipped:
+            first = f"shard {skipped[0]['shard']}: {skipped[0]['reason']}"
+            console.print(f"{stage}: {len(skipped)} of {len(rows)} shards were not run; the first is {first}")
 
 
 def print_exported(console: Console, exported: "Exported", name: str, to: str) -> None:

@@ -7,7 +7,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.context import TaskRunContext
-from prefect.states import Completed, Failed
+from prefect.states import Cancelled, Completed
 from prefect.tasks import Task
 
 from clipes.tasks.execution.shard_retries import retry_options, shards_to_make
@@ -17,7 +17,9 @@ from clipes.tasks.runs.failures import check_failure_rate
 from clipes.tasks.runs.ledger import reason_of
 from clipes.tasks.storage.retry_policy import is_transient
 from clipes_core.config.run import RunConfig
-from clipes_core.errors import StageError, TransientError, UpstreamError
+from clipes_core.errors import NotRunError, StageError, TransientError
+
+NOT_RUN = "NotRun"  # name of the state of shards that were skipped or stopped
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
@@ -33,8 +35,8 @@ def shard_task(stage_shards: StageShards, shards: tuple[int, ...], label: str) -
 
     Returns:
         The final state of the task run. If no shard failed, the state is Completed. Its name is Cached if all shards
-        were cached, and Completed otherwise. If all failures are due to failed upstream shards, the state is Failed,
-        and its name is NotRun.
+        were cached, and Completed otherwise. If shards were only skipped or stopped, the name of the state is NotRun.
+        Its type is Cancelled, so that the UI does not show it in red.
 
     Raises:
         Exception: shards failed for other reasons. The error of a single shard is raised unchanged. The errors of
@@ -49,7 +51,11 @@ def shard_task(stage_shards: StageShards, shards: tuple[int, ...], label: str) -
             ledger.finished(record, attempt)
             log.info("shard %d: %s: %s", shard, _counts(record), record.uri)
             record.check()
-            check_failure_rate(ledger, stage)
+            if record.rejects:  # otherwise other shards are the cause
+                check_failure_rate(ledger, stage)
+        except NotRunError as exc:
+            ledger.failed(stage, shard, attempt, exc)
+            log.info("shard %d: %s", shard, exc)
         except Exception as exc:
             ledger.failed(stage, shard, attempt, exc)
             log.warning("shard %d: attempt %d failed: %s", shard, attempt, reason_of(exc))
@@ -57,8 +63,8 @@ def shard_task(stage_shards: StageShards, shards: tuple[int, ...], label: str) -
     failures = {shard: failure for shard, failure in found.items() if failure is not None}
     if failures:
         failure = _as_one(failures)
-        if isinstance(failure, UpstreamError):
-            return Failed(name="NotRun", message=str(failure), data=failure)
+        if isinstance(failure, NotRunError):
+            return Cancelled(name=NOT_RUN, message=str(failure))
         raise failure
     records = [ledger.record(stage, shard) for shard in shards]
     cached = all(record.cached for record in records)
@@ -66,15 +72,17 @@ def shard_task(stage_shards: StageShards, shards: tuple[int, ...], label: str) -
 
 
 def named_task(stage: str, config: RunConfig, cached: bool = False) -> Task[Any, Any]:
-    """Return the Prefect task for the shards of a stage, with its name, tags and retries.
+    """Return the Prefect task for the shards of a stage, with its name, tag and retries.
 
-    A task for cached shards has no tags. For each task run with tags, Prefect asks the server whether a concurrency
-    limit of a tag permits the task run now, which takes longer than the task run itself.
+    The tag is the name of the stage. There is no second tag: with two threads, Prefect would warn of dead-locks, which
+    cannot occur, because a task run is submitted only when those that it waits for have ended. A task for cached shards
+    has no tag. For each task run with tags, Prefect asks the server whether a concurrency limit of a tag permits the
+    task run now, which takes longer than the task run itself.
     """
     return shard_task.with_options(
         name=stage,
         task_run_name="{label}",
-        tags=[] if cached else [stage, config.name],
+        tags=[] if cached else [stage],
         **retry_options(config.execution.retries),
     )
 
@@ -95,17 +103,17 @@ def _counts(*records: ShardRecord) -> str:
 def _as_one(failures: Mapping[int, Exception]) -> Exception:
     """Return a single failure unchanged, and combine several failures into one error.
 
-    If a failure is transient, the combined error is transient too, so Prefect retries the task run. Failures due to
-    upstream shards are left out if a shard failed for another reason.
+    If a failure is transient, the combined error is transient too, so Prefect retries the task run. Shards that were
+    skipped or stopped are left out if another shard failed.
     """
-    causes = {shard: failure for shard, failure in failures.items() if not isinstance(failure, UpstreamError)}
+    causes = {shard: failure for shard, failure in failures.items() if not isinstance(failure, NotRunError)}
     told = causes or failures
     if len(told) == 1:
         return next(iter(told.values()))
     message = "\n".join(f"shard {shard}: {reason_of(told[shard])}" for shard in sorted(told))
     if any(map(is_transient, told.values())):
         return TransientError(message)
-    return StageError(message) if causes else UpstreamError(message)
+    return StageError(message) if causes else NotRunError(message)
 
 
 def _attempt() -> int:

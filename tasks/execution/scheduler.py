@@ -28,6 +28,7 @@ from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.ui.stage_tables import show_stage_tables_in_ui
 from clipes.tasks.ui.terminal_progress import Done, show_progress
 from clipes.tasks.ui.ui_progress import show_progress_in_ui
+from clipes_core.errors import NotRunError
 
 MOST_TASK_RUNS = 2000  # per stage; if a stage has more shards, each task run makes a group of them
 
@@ -76,6 +77,7 @@ class Scheduler:
 
     def __init__(self, ledger: Ledger, runner: Runner, threads: dict[str, ThreadPoolTaskRunner[Any]]) -> None:
         self._ledger, self._runner, self._threads = ledger, runner, threads
+        self.first_task_runs: dict[str, uuid.UUID] = {}  # stage -> its first task run
         self._stage_shards: dict[str, StageShards] = {}
         self._task_runs: dict[str, dict[int, _PlannedTaskRun]] = {}
         self._ready: queue.SimpleQueue[_PlannedTaskRun | None] = queue.SimpleQueue()
@@ -140,7 +142,8 @@ class Scheduler:
         Only one thread may do this, and it needs the context of the Prefect flow run.
         """
         while (planned := self._ready.get()) is not None and not self._stopped:
-            read = [upstream.future for upstream in planned.upstream if upstream.future is not None]
+            # Prefect would not start a task run that waits for one in a state of the type Cancelled, such as NotRun.
+            read = [upstream.future for upstream in planned.upstream if upstream.future and not self._skipped(upstream)]
             try:
                 planned.future = planned.threads.submit(
                     planned.task,
@@ -149,10 +152,17 @@ class Scheduler:
                     # a whole group: `make` checks what each shard reads.
                     wait_for=[*map(allow_failure, read)],  # type: ignore[list-item]
                 )
+                self.first_task_runs.setdefault(planned.stage_shards.stage.name, planned.future.task_run_id)
                 planned.future.add_done_callback(partial(self._end, planned))
             except Exception as exc:
                 self._could_not_start(planned, exc)
                 self._end(planned)
+
+    def _skipped(self, planned: _PlannedTaskRun) -> bool:
+        """Return whether a task run that has ended is in the state NotRun."""
+        found = [self._ledger.failure(planned.stage_shards.stage.name, shard) for shard in planned.shards]
+        failures = [failure for failure in found if failure is not None]
+        return bool(failures) and all(isinstance(failure, NotRunError) for failure in failures)
 
     def stop_submitting(self) -> None:
         """Let `submit_ready` return, even if task runs are ready; those that have not been submitted never start."""
@@ -244,16 +254,18 @@ def scheduler_for(run: PreparedRun, ledger: Ledger, runner: Runner) -> Iterator[
         return rows_done(ledger, runner, stage)
 
     with ExitStack() as stack:
-        stack.enter_context(show_stage_tables_in_ui(run.config.name, ledger))  # shown last, when the counts are final
-        threads: dict[str, ThreadPoolTaskRunner[Any]] = {
+        threads: dict[str, ThreadPoolTaskRunner[Any]] = {}
+        scheduler = Scheduler(ledger, runner, threads)
+        task_runs = scheduler.first_task_runs
+        stack.enter_context(show_stage_tables_in_ui(run.config.name, ledger, task_runs))  # when the counts are final
+        threads |= {
             kind: stack.enter_context(ThreadPoolTaskRunner(max_workers=thread_count(runner.most_jobs(kind))))
             for kind in ("cpu", "gpu")
         }
         threads["cached"] = stack.enter_context(ThreadPoolTaskRunner(max_workers=1))
         stack.callback(runner.cancel)
         stack.enter_context(show_progress(run.config.name, totals, done))
-        stack.enter_context(show_progress_in_ui(run.config.name, totals, done))
-        scheduler = Scheduler(ledger, runner, threads)
+        stack.enter_context(show_progress_in_ui(run.config.name, totals, done, task_runs))
         stack.enter_context(in_background(lambda _: scheduler.submit_ready(), "submit"))
         stack.callback(scheduler.stop_submitting)
         yield scheduler

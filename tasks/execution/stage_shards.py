@@ -13,10 +13,10 @@ from clipes.tasks.plan.jobs import ShardJob, ShardRecord, shard_job
 from clipes.tasks.plan.shard_parts import remove_parts
 from clipes.tasks.plan.shard_plan import ShardPlan, digests_by_id, read_digests
 from clipes.tasks.plan.stage import JointStage, Stage
-from clipes.tasks.runs.failures import check_failure_rate
+from clipes.tasks.runs.failures import check_upstream
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.prepared_run import PreparedRun
-from clipes_core.errors import BrokenArtifactError, NodeLostError, StageError, UpstreamError, WorkerError
+from clipes_core.errors import BrokenArtifactError, NodeLostError, UpstreamError, WorkerError
 
 MAX_LOST_NODES = 3  # per shard and attempt; the loss of a machine costs no attempt
 MAX_REPAIRS = 8  # damaged artifacts per shard: its own, and those that it reads or copies rows from
@@ -61,8 +61,9 @@ class StageShards:
 
         Raises:
             TransientError: the shard failed for a transient cause; another attempt may succeed.
-            UpstreamError: an upstream shard that this shard reads has failed.
-            StageError: too many photos failed in this stage or in an upstream stage.
+            UpstreamError: an upstream shard that this shard reads has no artifact, or too many photos failed in this
+                stage or in an upstream stage.
+            StoppedError: the run is ending.
             BrokenArtifactError: more than MAX_REPAIRS damaged artifacts were found.
         """
         self._check_upstream(shard)
@@ -146,17 +147,13 @@ class StageShards:
         """Return whether all upstream shards that a shard reads have complete artifacts, and few photos have failed."""
         try:
             self._check_upstream(shard)
-        except (StageError, UpstreamError):
+        except UpstreamError:
             return False
         return True
 
     def _check_upstream(self, shard: int) -> None:
-        for read in self.stage.upstream:
-            for _, own in self._shards_read(read, shard):
-                if not self.ledger.has_complete_artifact(read.name, own):
-                    raise UpstreamError(f"not run: it reads {read.name} shard {own}, which has failed")
-        for stage in (*self.stage.photo_upstream, self.stage):
-            check_failure_rate(self.ledger, stage.name)
+        read = ((above.name, own) for above in self.stage.upstream for _, own in self._shards_read(above, shard))
+        check_upstream(self.ledger, read, (each.name for each in (*self.stage.photo_upstream, self.stage)))
 
     def _shards_read(self, upstream: Stage, shard: int) -> Iterator[tuple["StageShards", int]]:
         """Yield the shards of the stage `upstream` that `shard` reads, as pairs of `StageShards` and shard number."""

@@ -113,7 +113,7 @@ def _shards(facts: RunFacts) -> Iterator[Note]:
     for stage in all_names():
         rows = [row for row in facts.status.shards if row["stage"] == stage]
         failed = [str(row["shard"]) for row in rows if row["state"] == "failed"]
-        waiting = [row for row in rows if row["state"] in ("pending", "running")]
+        waiting = [row for row in rows if row["state"] in ("pending", "running", "not_run")]
         if failed:
             some = ", ".join(failed[:SHOWN_SHARDS]) + (", …" if len(failed) > SHOWN_SHARDS else "")
             yield Note(

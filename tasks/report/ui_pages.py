@@ -16,7 +16,9 @@ from clipes.tasks.report.notes import headline, notes, state_of
 from clipes.tasks.report.scores import ranked_by, ranked_classes
 from clipes.tasks.report.training_wording import describe_training
 from clipes.tasks.ui.markdown import code, link, plain
+from clipes.tasks.ui.parameter_names import in_own_words
 from clipes.tasks.ui.publishing import ServerWatch, artifact_key, in_flow_run
+from clipes.tasks.ui.report_link import link_report
 from clipes_core.evaluation.scored import CENTRE_BOX, PSEUDO_MASK, SCORED, SEGMENTER_MASK
 
 SHOWN_PER_GROUP, PREDICTIONS_PER_GROUP = 2, 1
@@ -43,7 +45,8 @@ def show_run(facts: RunFacts, report_uri: str) -> None:
         return
     name = facts.config.name
     with ServerWatch("report").tolerate_failures():
-        create_markdown_artifact(report_page(facts, report_uri), artifact_key(name, "report"), REPORT)
+        page = report_page(facts, report_uri, link_report(report_uri))
+        create_markdown_artifact(page, artifact_key(name, "report"), REPORT)
         if scores := score_rows(facts):
             create_table_artifact(scores, artifact_key(name, "class-scores"), SCORES)
         if training := training_page(facts):
@@ -66,19 +69,29 @@ def score_rows(facts: RunFacts) -> list[dict[str, Any]]:
     return [{**mean, "photos": metrics[first]["images"]}, *rows]
 
 
-def report_page(facts: RunFacts, report_uri: str) -> str:
-    """Return a page with the headline, the notes, counts of the photos without a result, and paths of files."""
+def report_page(facts: RunFacts, report_uri: str, path: str | None = None) -> str:
+    """Return a page with the headline, the notes, counts of the photos without a result, and paths of files.
+
+    Args:
+        facts: facts of the run.
+        report_uri: URI of report.html.
+        path: path of the report on the Prefect server; None if the server does not show it.
+    """
     state, _ = state_of(facts)
     note_lines = [
         line
         for note in notes(facts)
-        for line in (f"- {plain(note.text)}", *(f"    - {code(quoted)}" for quoted in note.quoted))
+        for line in (
+            f"- {plain(in_own_words(note.text))}",
+            *(f"    - {code(in_own_words(quoted))}" for quoted in note.quoted),
+        )
     ]
     rejects = [f"- {count} {plain(kind)} in {plain(stage)}" for (stage, kind), count in facts.rejects.groups.items()]
     uris = {"report": report_uri, "files of the run": report_uri.rpartition("/")[0], "store": facts.config.store}
     places = ["| | |", "| --- | --- |", *(f"| {what} | {link(uri)} |" for what, uri in uris.items())]
     parts = (
         [f"**{state}**: {plain(headline(facts).text)}"],
+        [] if path is None else [f"[Open the report]({path})"],
         note_lines,
         ["**Photos without a result**", "", *rejects] if rejects else [],
         places,

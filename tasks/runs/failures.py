@@ -1,9 +1,11 @@
 """Fail a run if too many of its photos failed, or if a shard has no complete artifact."""
 
+from collections.abc import Iterable
+
 from clipes.tasks.runs.ledger import Ledger, reason_of
 from clipes.tasks.stages.registry import STAGES
 from clipes_core.config.execution import describe_limit, permitted_failures
-from clipes_core.errors import StageError, UpstreamError, UsageError
+from clipes_core.errors import NotRunError, StageError, UpstreamError, UsageError
 
 
 def check_failure_rate(ledger: Ledger, stage: str) -> None:
@@ -27,15 +29,39 @@ def check_failure_rate(ledger: Ledger, stage: str) -> None:
         )
 
 
+def check_upstream(ledger: Ledger, read: Iterable[tuple[str, int]], stages: Iterable[str]) -> None:
+    """Check that a shard may be made.
+
+    Args:
+        ledger: states of the run's shards.
+        read: stage and number of each shard that it reads.
+        stages: stages in which not too many photos may have failed.
+
+    Raises:
+        UpstreamError: a shard that it reads has no complete artifact, or too many photos have failed. The shard with
+            the last of these photos reports them itself.
+    """
+    for stage, shard in read:
+        if not ledger.has_complete_artifact(stage, shard):
+            ended = "was not run" if isinstance(ledger.failure(stage, shard), NotRunError) else "has failed"
+            raise UpstreamError(f"not run: it reads {stage} shard {shard}, which {ended}")
+    for stage in stages:
+        try:
+            check_failure_rate(ledger, stage)
+        except StageError as exc:
+            raise UpstreamError(f"not run: too many photos failed in the stage {stage}") from exc
+
+
 def check_shards(ledger: Ledger) -> None:
     """Fail if a shard has no complete artifact.
 
     Raises:
         UsageError: a shard failed with a UsageError, which is raised again here.
         StageError: shards failed for other reasons. The message has one line per stage and reason, with the numbers of
-            the shards. The message leaves out shards that were skipped because an upstream shard failed.
+            the shards. The message leaves out shards that were not run because another shard failed.
     """
-    failures = [each for each in ledger.failures() if not isinstance(each[2], UpstreamError)]
+    found = ledger.failures()
+    failures = [each for each in found if not isinstance(each[2], NotRunError)] or found
     for _, _, failure in failures:
         if isinstance(failure, UsageError):
             raise failure

@@ -13,15 +13,23 @@ from clipes.tasks.stages.cams import CAMS
 from clipes.tasks.stages.embeddings import EMBEDDINGS
 from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
 from clipes.tasks.stages.registry import all_names
-from clipes_core.errors import ClipesError, StageError, UpstreamError
+from clipes_core.errors import ClipesError, NotRunError, StageError
 
-ShardState = Literal["pending", "running", "cached", "completed", "failed"]
+ShardState = Literal["pending", "running", "cached", "completed", "failed", "not_run"]
 SHARD_STATES = get_args(ShardState)  # in the order in which tables show them
+
+
+UNFINISHED: tuple[ShardState, ...] = ("pending", "running")
 
 
 @dataclass(frozen=True)
 class ShardStatus:
-    """A row of status.parquet."""
+    """A row of status.parquet.
+
+    Attributes:
+        worker: name of the worker that made the artifact; None without an artifact, or if it is cached.
+        reason: why the shard has failed or was not run; None in all other states.
+    """
 
     stage: str
     shard: int
@@ -31,7 +39,8 @@ class ShardStatus:
     seconds: float = 0.0
     attempt: int = 1
     artifact: str = ""
-    worker: str | None = None  # name of the worker that made the artifact; None without an artifact, or if it is cached
+    worker: str | None = None
+    reason: str | None = None
 
 
 class Ledger:
@@ -43,8 +52,7 @@ class Ledger:
         max_failure_rate: largest permitted failure rate of a stage, in [0, 1].
         evaluated: number of photos that the segmenter is scored on. For the stage that scores the segmenter, the
             number of failed photos is divided by `evaluated` instead of `photos`.
-        tolerated_failures: number of photos that may fail in a stage whatever the failure rate; see
-            `permitted_failures`.
+        tolerated_failures: number of photos that may fail in a stage at any rate; see `permitted_failures`.
     """
 
     def __init__(self, photos: int, max_failure_rate: float, evaluated: int = 0, tolerated_failures: int = 0) -> None:
@@ -96,13 +104,19 @@ class Ledger:
             self._times.extend(record.stage)
 
     def failed(self, stage: str, shard: int, attempt: int, failure: Exception) -> None:
-        """Record why a shard has no complete artifact. The shard becomes pending for an UpstreamError, else failed."""
-        state: Literal["pending", "failed"] = "pending" if isinstance(failure, UpstreamError) else "failed"
+        """Record why a shard has no complete artifact. Its state becomes not_run for a NotRunError, else failed."""
+        state: Literal["not_run", "failed"] = "not_run" if isinstance(failure, NotRunError) else "failed"
         with self._lock:
             before = self._status[stage, shard]
-            self._status[stage, shard] = replace(before, state=state, attempt=attempt)
+            self._status[stage, shard] = replace(before, state=state, attempt=attempt, reason=reason_of(failure))
             self._failures[stage, shard] = failure
             self._times.extend(stage)
+
+    def end(self, reason: str) -> None:
+        """Record that the run has ended, so that unfinished shards are not made; `reason` says why the run ended."""
+        with self._lock:
+            for place in [place for place, status in self._status.items() if status.state in UNFINISHED]:
+                self._status[place] = replace(self._status[place], state="not_run", reason=reason)
 
     def could_not_start(self, stage: str, shard: int, failure: Exception) -> None:
         """Record that a shard's task run could not start; do nothing if the shard has a complete artifact."""
@@ -136,7 +150,7 @@ class Ledger:
         For a shard that is still pending or running without an error, the error says that the task run did not finish.
         """
         with self._lock:
-            undone = {place for place, status in self._status.items() if status.state in ("pending", "running")}
+            undone = {place for place, status in self._status.items() if status.state in UNFINISHED}
             never = {place: StageError("the task run did not finish") for place in undone - self._failures.keys()}
             failed = {**self._failures, **never}
         return [(*place, failed[place]) for place in sorted(failed, key=_in_order)]
@@ -226,6 +240,11 @@ class _StageTimes:
 def _in_order(place: tuple[str, int]) -> tuple[int, int]:
     """Return a sort key that orders shards by stage, as in the pipeline, and then by number."""
     return all_names().index(place[0]), place[1]
+
+
+def in_words(state: str) -> str:
+    """Return the state of a shard as it is shown to users, such as "not run" for not_run."""
+    return state.replace("_", " ")
 
 
 def reason_of(failure: Exception) -> str:

@@ -48,6 +48,7 @@ STATUS_SCHEMA = pa.schema(
         ("attempt", pa.int32()),
         ("artifact", pa.string()),
         ("worker", pa.string()),
+        ("reason", pa.string()),
     ]
 )
 
@@ -83,7 +84,7 @@ TABLE_SCHEMAS = {
     RANKING_TABLE: RANKING_SCHEMA,
     RANKING_SCORES_TABLE: RANKING_SCORES_SCHEMA,
 }
-ADDED_COLUMNS = {STATUS_FILE: ("worker",)}  # columns that the files of earlier versions lack
+ADDED_COLUMNS = {STATUS_FILE: ("worker", "reason")}  # columns that the files of earlier versions lack
 SEALED_FILES = (*TABLE_SCHEMAS, METRICS_FILE)  # run.json states the seals of these files at the end of the run
 
 

@@ -5,12 +5,12 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
-from prefect.artifacts import create_table_artifact
+from prefect.artifacts import TableArtifact
 
-from clipes.tasks.runs.ledger import Ledger, ShardStatus, reason_of
+from clipes.tasks.runs.ledger import Ledger, ShardStatus, in_words
 from clipes.tasks.runs.stage_summary import StageSummary, summaries
 from clipes.tasks.stages.registry import all_names
-from clipes.tasks.ui.publishing import ServerWatch, artifact_key, in_flow_run
+from clipes.tasks.ui.publishing import ServerWatch, TaskRuns, artifact_key, create_artifact, in_flow_run
 
 LISTED_FAILED, LISTED_SLOWEST = 10, 5
 
@@ -63,7 +63,7 @@ class StageTable:
 
 
 @contextmanager
-def show_stage_tables_in_ui(run: str, ledger: Ledger) -> Iterator[None]:
+def show_stage_tables_in_ui(run: str, ledger: Ledger, task_runs: TaskRuns) -> Iterator[None]:
     """After the block, show a table per stage in the Prefect UI, even if the block fails.
 
     Outside of a Prefect flow run, show nothing.
@@ -71,6 +71,8 @@ def show_stage_tables_in_ui(run: str, ledger: Ledger) -> Iterator[None]:
     Args:
         run: name of the run.
         ledger: states of the run's shards.
+        task_runs: name of a stage -> its first task run, to which the table of the stage belongs. The tables of stages
+            without task runs are not shown; the manifest is the only one.
     """
     try:
         yield
@@ -78,8 +80,11 @@ def show_stage_tables_in_ui(run: str, ledger: Ledger) -> Iterator[None]:
         if in_flow_run():
             with ServerWatch("tables of the stages").tolerate_failures():
                 for table in stage_tables(ledger):
-                    lines = [asdict(line) for line in table.lines]
-                    create_table_artifact(lines, artifact_key(run, table.stage), table.text)
+                    if task_run := task_runs.get(table.stage):
+                        lines, key = [asdict(line) for line in table.lines], artifact_key(run, table.stage)
+                        create_artifact(
+                            TableArtifact(table=lines, key=key, description=table.text, task_run_id=task_run)
+                        )
 
 
 def stage_tables(ledger: Ledger) -> list[StageTable]:
@@ -102,7 +107,7 @@ def _sum_line(shards: Sequence[ShardStatus], summary: StageSummary) -> StageLine
     states = Counter(status.state for status in shards)
     return StageLine(
         shard="all",
-        state=", ".join(f"{count} {state}" for state, count in states.items()),
+        state=", ".join(f"{count} {in_words(state)}" for state, count in states.items()),
         shards=summary.shards,
         images=summary.images,
         errors=sum(status.errors for status in shards),
@@ -118,10 +123,9 @@ def _sum_line(shards: Sequence[ShardStatus], summary: StageSummary) -> StageLine
 def _shard_line(ledger: Ledger, status: ShardStatus) -> StageLine:
     place = status.stage, status.shard
     record = ledger.record(*place) if status.artifact else None
-    failure = ledger.failure(*place)
     return StageLine(
         shard=f"{status.shard:03d}",
-        state=status.state,
+        state=in_words(status.state),
         shards=1,
         images=status.images,
         errors=status.errors,
@@ -130,7 +134,7 @@ def _shard_line(ledger: Ledger, status: ShardStatus) -> StageLine:
         cached=int(status.state == "cached"),
         copied=0 if record is None else record.copied,
         worker=status.worker or "",
-        reason="" if failure is None else reason_of(failure),
+        reason=status.reason or "",
     )
 
 

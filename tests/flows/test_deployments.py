@@ -246,6 +246,8 @@ def test_a_retry_from_the_ui_computes_only_the_missing_rows(deployed, completed)
     assert deployed.wait_for_end(run).is_completed()
     computed = {stage: counts["computed_rows"] for stage, counts in stages(config).items() if stage in STAGES}
     assert computed == dict.fromkeys(STAGES, 1)
+    wait_for(lambda: deployed.task_states(run).keys() <= {"Completed", "Cached", "Retried", "NotRun"})
+    assert deployed.task_states(run)["Retried"]
 
 
 @pytest.mark.slow
@@ -285,6 +287,7 @@ def test_a_killed_run_can_be_retried_at_once(deployed, config):
     assert deployed.wait_for_end(run).is_completed()
     names = [state.name for state in deployed.client.read_flow_run_states(run.id)]
     assert names.count("Crashed") == 1
+    wait_for(lambda: deployed.task_states(run).keys() <= {"Completed", "Cached", "Retried", "NotRun"})
 
 
 @pytest.mark.slow

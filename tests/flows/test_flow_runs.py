@@ -8,10 +8,19 @@ from prefect import flow, task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import StateType
-from prefect.states import AwaitingRetry, Cancelling, Completed, Crashed, Running
+from prefect.states import AwaitingRetry, Cancelling, Completed, Crashed, Failed, Running
 
 from clipes.flows import flow_runs
-from clipes.flows.flow_runs import HOST, PID, PID_STARTED, claim_flow_run, mark_crashed, wait_for_retry
+from clipes.flows.flow_runs import (
+    HOST,
+    PID,
+    PID_STARTED,
+    claim_flow_run,
+    completed,
+    keep_sigterm_handler,
+    mark_crashed,
+    wait_for_retry,
+)
 from clipes.tasks.machine.processes import started_at
 
 HERE = socket.gethostname()
@@ -56,7 +65,10 @@ def test_a_run_records_its_process(client):
 def test_a_run_of_a_dead_process_is_marked_crashed_with_its_tasks(client):
     dead = create_active_run(client, HERE, os.getpid(), started_at(os.getpid()) - 600)
     assert dead.name in mark_crashed(client)
-    assert states(client, dead) == (StateType.CRASHED, StateType.CRASHED)
+    assert states(client, dead) == (StateType.CRASHED, StateType.CANCELLED)
+    (task_run,) = client.read_task_runs(flow_run_filter=FlowRunFilter(id={"any_": [dead.id]}))
+    assert task_run.state.name == "NotRun"
+    assert task_run.state.message.startswith("not run: the process ended without reporting its state")
     assert dead.name not in mark_crashed(client)
 
 
@@ -72,12 +84,45 @@ def test_running_runs_and_runs_of_other_hosts_are_not_marked(client, host):
 def test_an_earlier_run_of_this_process_is_marked_crashed(client):
     left = create_active_run(client, HERE, os.getpid(), started_at(os.getpid()))
     claimed_flow()
-    assert states(client, left) == (StateType.CRASHED, StateType.CRASHED)
+    assert states(client, left) == (StateType.CRASHED, StateType.CANCELLED)
+
+
+def test_runs_of_the_command_line_have_a_tag(client):
+    state = keep_sigterm_handler(claimed_flow)(return_state=True)
+    assert {*client.read_flow_run(state.state_details.flow_run_id).tags} == {"clipes", "cli"}
+
+
+def test_the_message_of_a_completed_flow_run_is_its_result(client):
+    @flow(name="counting")
+    def counting() -> int:
+        return completed(7, "7 masks")
+
+    state = counting(return_state=True)
+    assert client.read_flow_run(state.state_details.flow_run_id).state.message == "7 masks"
+    assert counting() == state.result() == 7
 
 
 def create_deployment_run(client, state):
     deployment = client.create_deployment(client.create_flow(claimed_flow), name="claimed")
     return client.create_flow_run_from_deployment(deployment, state=state)
+
+
+def test_a_retry_leaves_no_failed_task_runs_of_earlier_attempts(client, monkeypatch):
+    monkeypatch.setattr(flow_runs, "PAGE", 2)
+    run = create_deployment_run(client, Running())
+    made = (Failed(message="no room"), Crashed(), Completed(), Failed(), Running(), AwaitingRetry())
+    for number, state in enumerate(made):
+        client.create_task_run(shard, run.id, dynamic_key=str(number), state=state)
+    claim_flow_run(claimed_flow, run, run.state)
+    chosen = FlowRunFilter(id={"any_": [run.id]})
+    task_runs = {task.dynamic_key: task.state for task in client.read_task_runs(flow_run_filter=chosen)}
+    assert {key: state.name for key, state in task_runs.items()} == {
+        **dict.fromkeys("01345", "Retried"),
+        "2": "Completed",
+    }
+    assert task_runs["0"].type == StateType.CANCELLED
+    assert task_runs["0"].message == "the run was retried. Failed: no room"
+    client.delete_flow_run(run.id)
 
 
 def test_a_deployment_run_that_is_being_cancelled_is_not_marked(client):

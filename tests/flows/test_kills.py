@@ -77,8 +77,13 @@ def test_an_interrupted_run_reports_this_and_resumes(
     assert "Traceback" not in error
     assert all_end_within(10, processes_of_home(clipes_with_own_server.folder / "prefect"))
     assert run_file(store, "run.json")["state"] == "cancelled"
+    shards = pq.read_table(store / "runs" / "voc12" / "status.parquet").to_pylist()
+    assert {shard["state"] for shard in shards} <= {"completed", "not_run"}
+    reasons = {shard["reason"] for shard in shards if shard["state"] == "not_run"}
+    assert "not run: the run was stopped" in reasons
     check_resumed(clipes_with_own_server, long_run_arguments, store, uninterrupted_store)
     check_records(clipes_with_own_server, "CRASHED", "COMPLETED")
+    assert states(clipes_with_own_server.folder / "prefect")[1] <= {"COMPLETED", "CANCELLED"}  # so no shard is red
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

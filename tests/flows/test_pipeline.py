@@ -61,6 +61,13 @@ def test_each_shard_is_a_named_task_run_and_all_cached_shards_of_a_stage_share_o
     assert os.listdir(config.store)  # noqa: PTH208
 
 
+def test_prefect_does_not_warn_of_dead_locks_with_one_worker(server, config, caplog):
+    execution = config.execution.model_copy(update={"gpu_workers": 1, "cpu_workers": 1})
+    pipeline(config.model_copy(update={"execution": execution}), "masks")
+    assert "Beginning flow run 'seen'" in caplog.text
+    assert "dead-locks" not in caplog.text
+
+
 def test_only_missing_shards_have_task_runs_of_their_own(server, config):
     pipeline(config)
     missing = next(path for path in Path(config.store).glob("artifacts/masks/*/001-*.parquet"))

@@ -6,9 +6,12 @@ import signal
 import socket
 import subprocess
 import sys
+from uuid import uuid4
 
+import httpx
 import psutil
 import pytest
+from prefect import flow
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_HOME, temporary_settings
 from support.commands import end_at_ctrl_c
 from support.process_watch import all_end_within, processes_of_home
@@ -16,6 +19,8 @@ from support.process_watch import all_end_within, processes_of_home
 from clipes.flows.server import _Keeper, provide_server
 from clipes.flows.server_process import SharedServer, _find_live, join_shared_server, restart
 from clipes.tasks.machine.prefect_server import find_fault
+from clipes.tasks.ui.report_link import link_report
+from clipes.tasks.ui.report_route import ROUTE
 from clipes_core.errors import ConfigError, StageError
 
 
@@ -194,3 +199,40 @@ def test_a_server_that_requires_a_password_is_not_used_without_it(home, monkeypa
         pytest.raises(ConfigError, match=r"refuses access \(401 Unauthorized\): set PREFECT_API"),
     ):
         server.record(lambda _: pytest.fail("must not begin"))
+
+
+@flow(name="reported")
+def reported(report: str) -> str | None:
+    """Return where the server shows a report."""
+    return link_report(report)
+
+
+def test_the_shared_server_shows_the_reports_of_its_flow_runs(home, tmp_path):
+    folder = tmp_path / "store" / "runs" / "demo"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text('{"name": "demo"}')
+    (folder / "report.html").write_text("<h1>demo</h1>")
+    with provide_server() as server:
+        shown = server.record(lambda _: reported(str(folder / "report.html")))
+        assert server.record(lambda _: reported("s3://bucket/runs/demo/report.html")) is None
+        assert server.record(lambda _: reported(str(tmp_path / "gone" / "report.html"))) is None
+        root = server.url.removesuffix("/api")
+        answer = httpx.get(f"{root}{shown}")
+        assert (answer.status_code, answer.text) == (200, "<h1>demo</h1>")
+        assert answer.headers["content-type"].startswith("text/html")
+        policy = answer.headers["content-security-policy"]
+        assert policy.startswith("sandbox allow-scripts ")  # without the origin of Prefect's pages
+        assert "connect-src" not in policy
+        assert "default-src 'none'" in policy
+        assert httpx.get(f"{root}{shown.replace('report.html', 'run.json')}").status_code == 404
+        assert httpx.get(f"{root}{ROUTE}/{uuid4()}/report.html").status_code == 404
+        assert httpx.get(f"{root}{shown}", headers={"host": "example.com"}).status_code == 403
+        assert find_fault(server.url) is None
+
+
+def test_a_server_that_clipes_has_not_started_has_no_link_to_reports(server, tmp_path):
+    folder = tmp_path / "runs" / "demo"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text('{"name": "demo"}')
+    (folder / "report.html").write_text("<h1>demo</h1>")
+    assert reported(str(folder / "report.html")) is None

@@ -5,6 +5,7 @@ import io
 import json
 import re
 import time
+from uuid import uuid4
 
 import pytest
 from PIL import Image
@@ -60,12 +61,15 @@ def config_of(photos, name, **execution):
     return config.model_copy(update={"name": name})
 
 
+def newest_run(client, name):
+    runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=[name])))
+    return max(runs, key=lambda run: run.created)
+
+
 def artifacts_of(name):
     """Return key -> Prefect artifact of the newest flow run with this name."""
     with get_client(sync_client=True) as client:
-        runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=[name])))
-        newest = max(runs, key=lambda run: run.created)
-        mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[newest.id]))
+        mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[newest_run(client, name).id]))
         return {found.key: found for found in client.read_artifacts(artifact_filter=mine)}
 
 
@@ -76,7 +80,7 @@ def shown(server, photos):
     return artifacts_of("Seen.ui"), metrics
 
 
-STAGES = ("manifest", "texts", "cams", "masks", "mask_scores")
+STAGES = ("texts", "cams", "masks", "mask_scores")
 COUNTED = ("cams", "masks", "mask_scores")
 
 
@@ -90,6 +94,26 @@ def test_the_keys_of_the_artifacts_start_with_the_name_of_the_run(shown):
         "seen-ui-gallery": "markdown",
         "seen-ui-report": "markdown",
     }
+
+
+def test_results_belong_to_the_flow_run_and_bookkeeping_to_the_task_runs_of_its_stage(shown):
+    """The UI lists the Prefect artifacts of a flow run first, and then those of its task runs."""
+    artifacts, _ = shown
+    results = {key for key, artifact in artifacts.items() if artifact.task_run_id is None}
+    assert results == {f"seen-ui-{what}" for what in ("class-scores", "gallery", "report")}
+    with get_client(sync_client=True) as client:
+        for stage in COUNTED:
+            for key in (stage, f"{stage}-progress"):
+                artifact = artifacts[f"seen-ui-{key.replace('_', '-')}"]
+                assert client.read_task_run(artifact.task_run_id).name.startswith(f"{stage} ")
+
+
+def test_the_message_of_the_flow_run_is_its_result_and_its_tags_say_what_it_is(shown):
+    _, metrics = shown
+    with get_client(sync_client=True) as client:
+        run = newest_run(client, "Seen.ui")
+    assert run.state.message == f"6 masks, mIoU {100 * metrics['pseudo_mask']['miou']:.1f} %"
+    assert {*run.tags} == {"clipes", "Seen.ui", "list"}
 
 
 def test_the_table_of_a_stage_has_the_counts_of_metrics_json(shown):
@@ -156,7 +180,10 @@ def test_progress_is_updated_during_a_run(server, monkeypatch):
 
     @flow(name="moving")
     def moving():
-        with show_progress_in_ui("moving", {"cams": 4, "masks": 0}, counts.get):
+        task_runs = {}
+        with show_progress_in_ui("moving", {"cams": 4, "masks": 0}, counts.get, task_runs):
+            assert shown_progress("moving-cams-progress") == []
+            task_runs["cams"] = uuid4()
             wait_for(25)
             counts["cams"] = Done(3)
             wait_for(75)
@@ -181,7 +208,7 @@ def test_a_server_that_stops_answering_is_logged_once(server, monkeypatch, caplo
         with (
             temporary_settings(no_server),
             SyncClientContext({"timeout": 5}),
-            show_progress_in_ui("alone", {"cams": 1000}, count),
+            show_progress_in_ui("alone", {"cams": 1000}, count, {"cams": uuid4()}),
         ):
             while len(counted) < 3:
                 time.sleep(0.01)

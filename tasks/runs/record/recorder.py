@@ -42,6 +42,7 @@ class RunSummary:
         rejects: number of photos without a result.
         metrics: content of metrics.json.
         report: URI of report.html; None if it could not be written.
+        to_check: number of photos whose masks a person should check; None if they were not counted.
     """
 
     name: str
@@ -49,6 +50,7 @@ class RunSummary:
     rejects: int
     metrics: dict[str, Any]
     report: str | None = None
+    to_check: int | None = None
 
 
 class RunRecord:
@@ -58,6 +60,7 @@ class RunRecord:
         ledger: state of the run's shards.
         identity: text with which the files of the run state that they belong to it.
         report: URI of report.html; None until it is written.
+        to_check: number of photos whose masks a person should check; None until they are counted.
         findings: additional entries for metrics.json; `run_metrics` returns all other entries.
     """
 
@@ -65,6 +68,7 @@ class RunRecord:
         self._claim = claim
         self._run, self._files = run, RunFiles(run.store.uri, run.config.name)
         self.report: str | None = None
+        self.to_check: int | None = None
         self.findings: dict[str, Any] = {}
         limits, listed = run.config.execution, run.photos + len(run.rejects)
         self.ledger = Ledger(listed, limits.max_failure_rate, run.evaluated, limits.tolerated_failures)
@@ -100,12 +104,14 @@ class RunRecord:
             StorageError: the store refuses the write.
             TransientError: the store did not answer in any attempt.
         """
+        self.ledger.end("not run: the run was stopped" if state == "cancelled" else "not run: the run failed before")
         policy = shard_policy(self._run.config.execution.retries)
         self._metrics = policy.call(self._write_end, state, error)
 
     def summary(self) -> RunSummary:
         """Return the outcome of the run; call it after `close`."""
-        return RunSummary(self._files.name, self._files.folder, len(self.ledger.rejects()), self._metrics, self.report)
+        rejects = len(self.ledger.rejects())
+        return RunSummary(self._files.name, self._files.folder, rejects, self._metrics, self.report, self.to_check)
 
     def _write_end(self, state: State, error: str | None) -> dict[str, Any]:
         """Write status, rejects and metrics, and last the outcome to run.json; return the metrics.

@@ -108,11 +108,24 @@ def test_the_status_of_a_running_training_shows_iterations(console):
     print_status(console, RunStatus(run, shards, None, 0, interrupted=False))
     assert lines(console) == [
         "run demo: running, started now, 9 photos",
-        "stage shards pending running cached completed failed rows",
-        "masks 1 0 0 0 1 0 9",
-        "segmenter (iterations) 1 0 1 0 0 0 240",
-        "segmenter_scores 1 1 0 0 0 0 0",
+        "stage shards pending running cached completed failed not run rows",
+        "masks 1 0 0 0 1 0 0 9",
+        "segmenter (iterations) 1 0 1 0 0 0 0 240",
+        "segmenter_scores 1 1 0 0 0 0 0 0",
     ]
+
+
+def test_the_status_of_a_failed_run_says_which_shards_were_not_run_and_why(console):
+    run = {"name": "demo", "state": "failed", "started": "now", "photos": 9, "error": "cams shard 1: no room"}
+    states = {"cams": ("completed", "failed"), "masks": ("not_run", "not_run", "cached")}
+    shards = [
+        {"stage": stage, "shard": shard, "state": state, "images": 0, "reason": f"reason {shard}"}
+        for stage, own in states.items()
+        for shard, state in enumerate(own)
+    ]
+    print_status(console, RunStatus(run, shards, {"stages": {}}, 0, interrupted=False))
+    assert lines(console)[1] == "cams shard 1: no room"
+    assert lines(console)[-1] == "masks: 2 of 3 shards were not run; the first is shard 0: reason 0"
 
 
 @pytest.mark.parametrize(

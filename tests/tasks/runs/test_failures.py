@@ -1,9 +1,9 @@
 import pytest
 from support.ledger_records import finished, record, reject
 
-from clipes.tasks.runs.failures import check_failure_rate, check_shards
+from clipes.tasks.runs.failures import check_failure_rate, check_shards, check_upstream
 from clipes.tasks.runs.ledger import Ledger
-from clipes_core.errors import ConfigError, ErrorKind, StageError
+from clipes_core.errors import ConfigError, ErrorKind, StageError, UpstreamError
 
 
 def test_the_report_of_any_other_error_gives_its_type():
@@ -108,6 +108,26 @@ def test_the_failure_rate_of_the_evaluation_is_over_its_own_photos():
     check_failure_rate(ledger, "cams")
     with pytest.raises(StageError, match=r"^segmenter_scores: 3 of 4 photos failed"):
         check_failure_rate(ledger, "segmenter_scores")
+
+
+def test_a_shard_is_not_run_if_a_shard_that_it_reads_has_no_artifact():
+    ledger = Ledger(10, 0.1)
+    finished(ledger, record(0))
+    check_upstream(ledger, [("cams", 0)], ["cams"])
+    for shard, failure in ((1, StageError("no")), (2, UpstreamError("not run"))):
+        ledger.started("cams", shard, 1)
+        ledger.failed("cams", shard, 1, failure)
+    with pytest.raises(UpstreamError, match=r"^not run: it reads cams shard 1, which has failed$"):
+        check_upstream(ledger, [("cams", 0), ("cams", 1)], [])
+    with pytest.raises(UpstreamError, match=r"^not run: it reads cams shard 2, which was not run$"):
+        check_upstream(ledger, [("cams", 2)], [])
+
+
+def test_a_shard_is_not_run_if_too_many_photos_have_failed():
+    ledger = Ledger(10, 0.1)
+    finished(ledger, record(0, rejects=[reject("a"), reject("b")]))
+    with pytest.raises(UpstreamError, match=r"^not run: too many photos failed in the stage cams$"):
+        check_upstream(ledger, [("cams", 0)], ["masks", "cams"])
 
 
 def test_failed_shards_are_listed_in_the_order_of_their_stages():

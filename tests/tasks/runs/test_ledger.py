@@ -8,7 +8,7 @@ from clipes.tasks.runs.failures import check_failure_rate, check_shards
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.record.contents import status_table
 from clipes.tasks.runs.stage_summary import summaries
-from clipes_core.errors import ErrorKind, StageError, TransientError, UpstreamError
+from clipes_core.errors import ErrorKind, StageError, StoppedError, TransientError, UpstreamError
 
 
 def rows(ledger):
@@ -33,6 +33,7 @@ def test_a_shard_is_running_then_completed():
         "attempt": 1,
         "artifact": "cams-3.parquet",
         "worker": None,
+        "reason": None,
     }
 
 
@@ -104,16 +105,42 @@ def test_an_incomplete_shard_has_failed_and_keeps_its_artifact():
         check_shards(ledger)
 
 
-def test_a_shard_with_a_failed_upstream_is_pending_and_not_reported():
+def test_a_shard_with_a_failed_upstream_is_not_run_and_not_reported():
     ledger = Ledger(10, 0)
     for stage, failure in (("cams", StageError("no")), ("masks", UpstreamError("not run"))):
         ledger.started(stage, 0, 1)
         ledger.failed(stage, 0, 1, failure)
 
-    assert [(row["stage"], row["state"]) for row in rows(ledger)] == [("cams", "failed"), ("masks", "pending")]
+    assert [(row["stage"], row["state"], row["reason"]) for row in rows(ledger)] == [
+        ("cams", "failed", "no"),
+        ("masks", "not_run", "not run"),
+    ]
     assert str(ledger.failure("masks", 0)) == "not run"
     with pytest.raises(StageError, match=r"^cams shard 0: no$"):
         check_shards(ledger)
+
+
+def test_stopped_shards_are_reported_if_no_other_shard_failed():
+    ledger = Ledger(10, 0)
+    ledger.started("cams", 0, 1)
+    ledger.failed("cams", 0, 1, StoppedError("stopped before it was done"))
+    with pytest.raises(StageError, match=r"^cams shard 0: stopped before it was done$"):
+        check_shards(ledger)
+
+
+def test_unfinished_shards_are_not_run_when_the_run_has_ended():
+    ledger = Ledger(10, 1)
+    finished(ledger, record(0))
+    ledger.started("cams", 1, 1)
+    ledger.planned("cams", 2)
+    ledger.started("cams", 3, 1)
+    ledger.failed("cams", 3, 1, StageError("no"))
+    ledger.end("not run: the run was stopped")
+    assert [(row["state"], row["reason"]) for row in rows(ledger)] == [
+        ("completed", None),
+        *[("not_run", "not run: the run was stopped")] * 2,
+        ("failed", "no"),
+    ]
 
 
 def test_a_shard_is_complete_if_it_has_an_artifact_and_no_failure():
