@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from clipes.api.demo import demo_photo as demo_photo
     from clipes.api.masked_photo import MaskedPhoto as MaskedPhoto
     from clipes.api.masker import Masker as Masker
+    from clipes.api.opened_run import Run as Run
+    from clipes.api.opened_run import open_run as open_run
+    from clipes.api.run_photo import RunPhoto as RunPhoto
+    from clipes.api.running import run as run
     from clipes_core.errors import ClipesError as ClipesError
 
 __version__ = "0.1.0"
@@ -19,7 +23,11 @@ _HOMES = {  # public name -> the module that defines it
     "ClipesError": "clipes_core.errors",
     "MaskedPhoto": "clipes.api.masked_photo",
     "Masker": "clipes.api.masker",
+    "Run": "clipes.api.opened_run",
+    "RunPhoto": "clipes.api.run_photo",
     "demo_photo": "clipes.api.demo",
+    "open_run": "clipes.api.opened_run",
+    "run": "clipes.api.running",
 }
 
 

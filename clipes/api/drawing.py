@@ -1,8 +1,9 @@
-"""Draw photos, masks, confidences and CAMs with matplotlib, for notebooks and interactive sessions."""
+"""Draw photos with their masks, confidences and CAMs, for notebooks and interactive sessions."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
@@ -13,6 +14,41 @@ from clipes_core.vocabulary import Vocabulary
 
 PANEL_INCHES = 4.0
 MOST_COLUMNS = 4
+
+
+class HasMask(Protocol):
+    """A photo with its mask; see `MaskedPhoto` for the attributes."""
+
+    @property
+    def image(self) -> Image.Image: ...  # noqa: D102
+    @property
+    def mask(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def confidence(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def cams(self) -> Mapping[str, np.ndarray]: ...  # noqa: D102
+    @property
+    def vocabulary(self) -> Vocabulary: ...  # noqa: D102
+
+
+class MaskView:
+    """The pictures of a photo with its mask. A notebook displays the photo with the mask drawn over it."""
+
+    @property
+    def overlay(self: HasMask) -> Image.Image:
+        """The photo with its mask drawn over it, as an image of the size of `image`."""
+        return Image.fromarray(mask_panel(self).pixels)
+
+    def show(self: HasMask) -> None:
+        """Draw the mask, the confidence and the CAMs with matplotlib, and display the figure."""
+        photo = np.asarray(self.image)
+        heat = [Panel(f"CAM of {name}", heat_on_photo(photo, cam)) for name, cam in self.cams.items()]
+        draw_panels((mask_panel(self), Panel("Confidence", self.confidence), *heat))
+
+    def _repr_png_(self: HasMask) -> bytes:
+        buffer = io.BytesIO()
+        Image.fromarray(mask_panel(self).pixels).save(buffer, "PNG")
+        return buffer.getvalue()
 
 
 @dataclass(frozen=True)
@@ -30,30 +66,13 @@ class Panel:
     colours: dict[str, tuple[int, int, int]] = field(default_factory=dict)
 
 
-def mask_panel(image_rgb: np.ndarray, mask: np.ndarray, vocabulary: Vocabulary, title: str = "Mask") -> Panel:
-    """Return the panel of a mask drawn over a photo, with a legend of its classes.
-
-    Args:
-        image_rgb: (h, w, 3) uint8 RGB; decides the size of the picture.
-        mask: (H, W) uint8 class ids.
-        vocabulary: classes that the ids belong to.
-        title: text above the picture.
-    """
-    palette = np.asarray(vocabulary.palette, np.uint8)
-    pixels = ids_on_photo(image_rgb, resized_ids(mask, image_rgb.shape[:2]), palette)
+def mask_panel(photo: HasMask) -> Panel:
+    """Return the panel of a mask drawn over its photo, with a legend of the classes in the mask."""
+    image_rgb, mask, vocabulary = np.asarray(photo.image), photo.mask, photo.vocabulary
+    pixels = ids_on_photo(image_rgb, resized_ids(mask, image_rgb.shape[:2]), np.asarray(vocabulary.palette, np.uint8))
     present = np.unique(mask).tolist()
     colours = {name: vocabulary.palette[each] for name, each in vocabulary.ids.items() if each in present}
-    return Panel(title, pixels, colours)
-
-
-def level_panel(title: str, levels: np.ndarray) -> Panel:
-    """Return the panel of a map with values in [0, 1]: black for 0, white for 1."""
-    return Panel(title, levels)
-
-
-def heat_panel(title: str, image_rgb: np.ndarray, cam: np.ndarray) -> Panel:
-    """Return the panel of a CAM drawn over a photo; see `heat_on_photo`."""
-    return Panel(title, heat_on_photo(image_rgb, cam))
+    return Panel("Mask", pixels, colours)
 
 
 def draw_panels(panels: Sequence[Panel]) -> None:
@@ -78,10 +97,3 @@ def draw_panels(panels: Sequence[Panel]) -> None:
 
 def _hexadecimal(red: int, green: int, blue: int) -> str:
     return f"#{red:02x}{green:02x}{blue:02x}"
-
-
-def png_bytes(pixels: np.ndarray) -> bytes:
-    """Encode an (H, W, 3) uint8 RGB image as PNG."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()

@@ -128,7 +128,7 @@ class Masker:
             confidence=levels.astype(np.float32) / 255,
             cams=dict(zip(class_ids, cams, strict=True)),
             class_ids=class_ids,
-            photo=loaded.image,
+            image=loaded.image,
             vocabulary=self.vocabulary,
             notes=tuple(row["notes"]),
         )

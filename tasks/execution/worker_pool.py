@@ -1,6 +1,7 @@
 """Long-lived worker processes. Each is bound to a device, makes one shard at a time, and is replaced if it fails."""
 
 import queue
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -8,7 +9,8 @@ from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager, suppress
-from multiprocessing.context import SpawnContext
+from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import RLock
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,34 @@ from clipes.tasks.machine.row_counters import Counters, SlotCounters
 from clipes.tasks.machine.worker_state import WorkerSlot, start_worker
 from clipes_core.errors import StoppedError, WorkerError
 
+_STARTING = threading.Lock()  # the main module is hidden while a process starts
 StartCall = Callable[..., ProcessFuture]  # starts a call in a worker; takes a picklable function and its arguments
+
+
+class _WorkerProcess(SpawnProcess):
+    """A process that does not import the main module of this process.
+
+    Workers need no object of the main module. It may be a user's script without the test of `__name__`, which would
+    start the run once more in each worker.
+    """
+
+    @staticmethod
+    def _Popen(process: BaseProcess) -> Any:  # noqa: N802 -- multiprocessing defines the name
+        with _STARTING, _hidden_main():
+            return SpawnProcess._Popen(process)
+
+
+@contextmanager
+def _hidden_main() -> Iterator[None]:
+    """Hide from multiprocessing, for the duration of the block, where the main module comes from."""
+    names = vars(sys.modules["__main__"])
+    before: dict[str, Any] = {name: names[name] for name in ("__spec__", "__file__") if name in names}
+    names["__spec__"] = None
+    names.pop("__file__", None)
+    try:
+        yield
+    finally:
+        names.update(before)
 
 
 class _LockKeeper(SpawnContext):
@@ -30,6 +59,8 @@ class _LockKeeper(SpawnContext):
     Pebble releases a pool's locks before it ends the pool's processes. Without this context, a process that is just
     starting would then find no locks, and would print a traceback.
     """
+
+    Process = _WorkerProcess
 
     def __init__(self) -> None:
         self._locks: list[RLock] = []

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import pytest
 
 ROOT = Path(__file__).parents[3]
 
@@ -25,13 +26,14 @@ def test_the_five_lines_of_the_readme_run_in_an_empty_folder(tmp_path, monkeypat
     assert len([line for line in code.splitlines() if line]) == 5
     names: dict[str, object] = {}
     exec(compile(code, "README.md", "exec"), names)
-    assert 0 < names["found"].foreground_share < 1
+    assert 0 < names["found"].foreground < 1
     assert [axes.get_title() for axes in plt.gcf().axes][:2] == ["Mask", "Confidence"]
     assert not list(tmp_path.iterdir())
     plt.close("all")
 
 
-def test_the_snippets_of_the_python_page_run_in_their_order(tmp_path, large_scene, monkeypatch, capsys):
+@pytest.mark.slow
+def test_the_snippets_of_the_python_page_run_in_their_order(tmp_path, large_scene, monkeypatch, capsys, server):
     large_scene.save(tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
     plt.switch_backend("agg")

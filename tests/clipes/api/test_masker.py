@@ -6,14 +6,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from PIL import Image
-from support.pool_calls import worker_pool
 from support.prepared import prepare_run
 from support.small_runs import make_run
 
 import clipes
-from clipes.tasks.machine.row_counters import Counters
-from clipes.tasks.machine.worker_state import WorkerSlot
-from clipes.tasks.stages.registry import STAGES
 from clipes_core.config.run import parse_config
 from clipes_core.errors import ConfigError, PhotoError, UsageError
 
@@ -28,7 +24,7 @@ def masker():
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, real_data):
+def made(tmp_path_factory, real_data, pool):
     """Make the masks of real photos in a worker process, as a run does."""
     folder = tmp_path_factory.mktemp("made")
     photos = [name for name in PHOTOS if (real_data / "JPEGImages" / f"{name}.jpg").is_file()]
@@ -43,8 +39,7 @@ def made(tmp_path_factory, real_data):
             "execution": {"shards": 1},
         }
     )
-    with worker_pool([WorkerSlot("cpu", 1)], Counters(tuple(STAGES))) as pool:
-        return make_run(prepare_run(config, "masks"), pool)
+    return make_run(prepare_run(config, "masks"), pool)
 
 
 def levels(png):
@@ -90,7 +85,7 @@ def test_a_photo_without_classes_is_background(masker, large_scene):
     assert not found.mask.any()
     assert found.confidence.min() == 1
     assert found.cams == {}
-    assert found.foreground_share == 0
+    assert found.foreground == 0
 
 
 def test_the_threads_of_torch_stay_as_they_were(masker, large_scene):
@@ -108,7 +103,7 @@ def test_the_threads_of_torch_stay_as_they_were(masker, large_scene):
 def test_a_notebook_shows_the_photo_with_its_mask(masker, large_scene):
     found = masker(large_scene, "dog")
     shown = Image.open(io.BytesIO(found._repr_png_()))
-    assert shown.size == found.photo.size
+    assert shown.size == found.image.size
     assert (np.asarray(shown) == np.asarray(found.overlay)).all()
     assert "labels=['dog']" in repr(found)
 
