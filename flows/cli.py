@@ -1,4 +1,4 @@
-"""The command line: clipes init, run, estimate, prompts, status, runs, report, export, predict, gc, ui, doctor."""
+"""The command line: clipes run, estimate, prompts, status, runs, report, export, predict, gc, ui, doctor."""
 
 import os
 import time
@@ -7,21 +7,18 @@ from typing import Annotated
 import typer
 
 from clipes import __version__
+from clipes.flows.commands.start.init import init
 from clipes.flows.exit_codes import FAILED, Commands, err, exit_codes, explain_resume
 from clipes.flows.options import (
     DEFAULT_STORE,
     Config,
-    Folder,
-    Force,
     Fresh,
-    Layout,
     Name,
     RetryErrors,
     Set,
     Store,
     StoreOrConfigs,
     To,
-    ToConfig,
     Verify,
     location,
 )
@@ -68,18 +65,7 @@ def options(
     """Turn photos with image-level labels into segmentation masks, with a frozen CLIP."""
 
 
-@app.command()
-def init(
-    folder: Folder,
-    to: ToConfig = None,
-    force: Force = False,
-    layout: Layout = None,
-) -> None:
-    """Inspect a folder of photos, say what is uncertain, and write a config and a vocabulary for a run."""
-    from clipes.flows.terminal.init_summary import print_initialised
-    from clipes.tasks.commands.init.writing import initialise
-
-    print_initialised(out, initialise(folder, to, force, layout))
+app.command()(init)
 
 
 @app.command()

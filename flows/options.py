@@ -53,23 +53,3 @@ RetryErrors = Annotated[
     bool,
     typer.Option("--retry-errors", help="Also retry photos that failed for a permanent cause, such as a missing file."),
 ]
-Folder = Annotated[str, typer.Argument(metavar="FOLDER", parser=location("FOLDER"), help="Folder of your photos.")]
-ToConfig = Annotated[
-    str | None,
-    typer.Option(
-        "--to",
-        help="Path of the config to write, such as meadow.yaml, or a folder for it; default: the working directory.",
-        metavar="FILE",
-        parser=location("--to"),
-    ),
-]
-Force = Annotated[bool, typer.Option("--force", help="Replace the files if they exist.")]
-Layout = Annotated[
-    str | None,
-    typer.Option(
-        "--layout",
-        metavar="NAME",
-        help="How the photos are labelled: coco, voc, list (a table), yolo, folders (one per class) or plain; default: "
-        "as recognised.",
-    ),
-]

@@ -1,0 +1,1 @@
+"""Commands that make masks: from the data set to the masks and the segmenter."""
