@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from clipes.flows.commands.options import ToConfig, location
+from clipes.flows.commands.options import ToConfig, location, location_option
 from clipes.flows.terminal.consoles import out
 
 
@@ -21,9 +21,17 @@ def init(
             "default: as recognised.",
         ),
     ] = None,
+    labels: Annotated[
+        str | None,
+        location_option(
+            "--labels",
+            "FILE",
+            "Table (.csv) or annotation file of COCO (.json) with the labels; default: what is in FOLDER.",
+        ),
+    ] = None,
 ) -> None:
     """Inspect a folder of photos, say what is uncertain, and write a config and a vocabulary for a run."""
     from clipes.flows.terminal.init_summary import print_initialised
     from clipes.tasks.commands.init.writing import initialise
 
-    print_initialised(out, initialise(folder, to, force, layout))
+    print_initialised(out, initialise(folder, to, force, layout, labels))

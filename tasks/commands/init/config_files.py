@@ -3,7 +3,7 @@
 import csv
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from io import StringIO
@@ -79,14 +79,26 @@ def vocabulary_text(run: RunText, classes: Sequence[FoundClass], proposals: Word
     return template.render(run=run, classes=classes, themes=themes, background=[line.rstrip(",") for line in lines])
 
 
-def list_text(photos: Iterable[LabelledPhoto]) -> str:
-    """Return the text of the list, which names the photos relative to dataset.root."""
+def list_text(photos: Iterable[LabelledPhoto], ids: Mapping[str, int]) -> str:
+    """Return the text of the list, which names the photos relative to dataset.root.
+
+    Args:
+        photos: the photos.
+        ids: label -> class id, which stands for a label with a semicolon, because semicolons divide labels.
+    """
     rows = list(photos)
     has_truth = any(photo.truth for photo in rows)
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["image", "labels", *["truth"] * has_truth])
-    writer.writerows([photo.path, ";".join(photo.labels), *[photo.truth] * has_truth] for photo in rows)
+    writer.writerows(
+        [
+            photo.path,
+            ";".join(str(ids[label]) if ";" in label else label for label in photo.labels),
+            *[photo.truth] * has_truth,
+        ]
+        for photo in rows
+    )
     return text.getvalue()
 
 

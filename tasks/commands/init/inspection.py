@@ -15,6 +15,8 @@ from clipes.tasks.commands.init.photo_folder import PhotoFolder, read_folder
 from clipes.tasks.commands.init.word_proposals import read_proposals
 from clipes_core.errors import UsageError
 
+LAYOUTS_OF_FILES = ("coco", "list")  # one file has all labels
+LABEL_SUFFIXES = (".csv", ".tsv", ".json")
 MOST_COMPARED = 10_000  # photos whose contents are compared; with more, this would take minutes
 
 
@@ -33,12 +35,15 @@ class Inspection:
     classes: tuple[FoundClass, ...]
 
 
-def inspect_folder(folder: Path, layout: str | None = None, ignored: Collection[Path] = ()) -> Inspection:
+def inspect_folder(
+    folder: Path, layout: str | None = None, labels: Path | None = None, ignored: Collection[Path] = ()
+) -> Inspection:
     """Inspect a folder of photos. No photo is decoded.
 
     Args:
         folder: the folder.
         layout: name of the layout; None to recognise it.
+        labels: the only file with labels to use, which may lie in another folder; None to search the folder for labels.
         ignored: absolute paths of files to leave out.
 
     Raises:
@@ -50,7 +55,11 @@ def inspect_folder(folder: Path, layout: str | None = None, ignored: Collection[
     if not content.photos:
         refused = f" ({len(content.refused)} files must be converted first)" if content.refused else ""
         raise UsageError(f"FOLDER: no photos in {content.root}{refused}; give the folder of your photos")
+    if labels is not None:
+        content = content.with_labels(labels)
     fitting = list(recognise(content, layout))
+    if labels is not None and not any(map(_uses_a_file, fitting)):
+        raise UsageError(f"--labels: {labels} is no table or COCO file that names photos in {content.root}")
     if not fitting:
         raise UsageError(f"--layout: {content.root} does not have the layout {layout}; leave out the option")
     found, *rest = fitting
@@ -62,10 +71,16 @@ def inspect_folder(folder: Path, layout: str | None = None, ignored: Collection[
     photos = tuple(_usable(content, found.photos, doubts))
     _doubt_files(content, found, doubts)
     _doubt_copies(content, photos, doubts)
+    if found.layout == "plain" and (beside := _label_files_beside(content)):
+        doubts.add("files beside the folder that may have the labels (give one with --labels)", *beside)
     if found.layout != "plain" and (empty := [photo.path for photo in photos if not photo.labels]):
         doubts.add("photos without labels, whose masks will be all background", *empty)
     found = replace(found, photos=photos)
     return Inspection(content, found, find_classes(photos, found.classes, read_proposals(), doubts))
+
+
+def _uses_a_file(found: Found) -> bool:
+    return found.layout in LAYOUTS_OF_FILES
 
 
 def _usable(folder: PhotoFolder, photos: Iterable[LabelledPhoto], doubts: Doubts) -> Iterator[LabelledPhoto]:
@@ -95,6 +110,11 @@ def _doubt_files(folder: PhotoFolder, found: Found, doubts: Doubts) -> None:
     unused = [path for path in folder.masks if path not in used]
     if unused and found.settings.get("format") != "voc":
         doubts.add("PNG files in folders of masks, which are not used (own-data.md says how to score masks)", *unused)
+
+
+def _label_files_beside(folder: PhotoFolder) -> list[str]:
+    files = (path for path in folder.root.parent.iterdir() if path.suffix.lower() in LABEL_SUFFIXES)
+    return sorted(f"../{path.name}" for path in files)
 
 
 def _doubt_copies(folder: PhotoFolder, photos: Sequence[LabelledPhoto], doubts: Doubts) -> None:

@@ -5,7 +5,7 @@ import posixpath
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -70,9 +70,16 @@ class PhotoFolder:
             base: folder of the label file, relative to the root.
         """
         path = text.strip().replace("\\", "/")
-        top = f"{self.root.as_posix()}/"
-        inside = (path.removeprefix(top),) if path.startswith(top) else (posixpath.join(base, path), path)
-        return next((each for each in map(posixpath.normpath, inside) if each in self.photo_set), None)
+        top = self.root.as_posix()
+        places = (posixpath.normpath(posixpath.join(top, folder, path)) for folder in (base, ""))
+        inside = (place.removeprefix(f"{top}/") for place in places)
+        return next((each for each in inside if each in self.photo_set), None)
+
+    def with_labels(self, path: Path) -> "PhotoFolder":
+        """Return the same photos with the labels of one file, which may lie in another folder."""
+        names = known_names("class_lists")
+        lists = [each for each in self.others if posixpath.basename(each) in names or each.endswith((".yaml", ".yml"))]
+        return replace(self, others=(Path(os.path.relpath(path, self.root)).as_posix(), *lists))
 
     def find_similar(self, text: str) -> tuple[str, ...]:
         """Return the photos that a path may mean if there is no photo at this path.

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from clipes.tasks.commands.init.config_files import (
     RunText,
@@ -23,6 +24,7 @@ from clipes_core.config.uri import is_uri
 from clipes_core.errors import DatasetError, UsageError
 from clipes_core.vocabulary import Vocabulary
 
+ANY_CLASS = Vocabulary.model_validate({"classes": [{"name": "object"}]})  # for photos without labels
 SMALL_SET = 1000  # photos
 SMALL_RECIPE, LARGE_RECIPE = "small_cpu", "deeplabv2_r101_voc12"
 CONFIG_SUFFIXES = (".yaml", ".yml")
@@ -57,7 +59,9 @@ class Initialised:
     files: tuple[Path, ...]
 
 
-def initialise(folder: str, to: str | None = None, force: bool = False, layout: str | None = None) -> Initialised:
+def initialise(
+    folder: str, to: str | None = None, force: bool = False, layout: str | None = None, labels: str | None = None
+) -> Initialised:
     """Inspect a folder of photos, and write a config, a vocabulary and, if a run needs it, a list.
 
     Args:
@@ -65,6 +69,7 @@ def initialise(folder: str, to: str | None = None, force: bool = False, layout: 
         to: path of the config, which ends with .yaml, or a folder for the files; None for the working directory.
         force: whether to replace existing files.
         layout: name of the layout of the folder; None to recognise it.
+        labels: path of a table or COCO file with the labels; None to search the folder for labels.
 
     Raises:
         ConfigError: no layout has this name.
@@ -75,8 +80,11 @@ def initialise(folder: str, to: str | None = None, force: bool = False, layout: 
         raise UsageError(
             "clipes init reads and writes local folders; for other places, write a config as own-data.md says"
         )
+    if labels is not None and not Path(labels).is_file():
+        raise UsageError(f"--labels: no file {labels}; give a table (.csv) or an annotation file of COCO (.json)")
     targets = find_targets(folder, to)
-    inspection = inspect_folder(Path(folder), layout, targets.paths)
+    given = None if labels is None else Path(os.path.abspath(labels))  # noqa: PTH100 - see read_folder
+    inspection = inspect_folder(Path(folder), layout, given, targets.paths)
     run = _run_text(inspection, targets)
     vocabulary = vocabulary_text(run, inspection.classes, read_proposals())
     texts = {targets.config: "", targets.vocabulary: vocabulary}
@@ -84,7 +92,9 @@ def initialise(folder: str, to: str | None = None, force: bool = False, layout: 
     if inspection.classes and settings and _reads_the_same(inspection, settings, parse_vocabulary(vocabulary)):
         run = _as_it_is(run, inspection, settings, targets)
     else:
-        texts[targets.list] = list_text(inspection.found.photos)
+        classes = parse_vocabulary(vocabulary) if inspection.classes else ANY_CLASS
+        inspection = leave_out_rejects(inspection, classes)
+        texts[targets.list] = list_text(inspection.found.photos, classes.known_names)
     texts[targets.config] = config_text(run)
     _write(texts, force)
     return Initialised(inspection, run, tuple(texts))
@@ -151,27 +161,40 @@ def _shown(path: Path, place: Path) -> str:
     return "." if place == here == path else str(path)
 
 
+def leave_out_rejects(inspection: Inspection, vocabulary: Vocabulary) -> Inspection:
+    """Return the inspection without the photos that a run would reject when it reads the list, with doubts about them.
+
+    For example, a run rejects the second of two photos whose paths differ only in the suffix, because both have the
+    same id.
+    """
+    found, root = inspection.found, inspection.folder.root
+    with TemporaryDirectory() as folder:
+        split = Path(folder, "photos.csv")
+        split.write_text(list_text(found.photos, vocabulary.known_names), encoding="utf-8")
+        config = DatasetConfig.model_validate({"format": "list", "root": str(root), "split": str(split)})
+        listing = read_dataset(config, vocabulary)
+    reasons = {os.path.relpath(reject.uri, root): reject.reason for reject in listing.rejects}
+    for path, reason in reasons.items():
+        found.doubts.add(f"photos that are left out, because {reason}", path)
+    kept = tuple(photo for photo in found.photos if photo.path not in reasons)
+    return replace(inspection, found=replace(found, photos=kept))
+
+
 def _as_it_is(run: RunText, inspection: Inspection, settings: Mapping[str, str], targets: Targets) -> RunText:
     """Return the values of the config with which clipes reads the data set as it is."""
-    root, place = inspection.folder.root, targets.config.parent
-    split = settings["split"]
+    values, place = _absolute_settings(inspection, settings), targets.config.parent
     return replace(
         run,
-        format=settings["format"],
-        root=_shown(root / settings["root"], place),
-        split=_shown(root / split, place) if (root / split).is_file() else split,
+        format=values["format"],
+        root=_shown(Path(values["root"]), place),
+        split=_shown(Path(values["split"]), place) if "/" in values["split"] else values["split"],
         evaluation=inspection.found.evaluation,
     )
 
 
 def _reads_the_same(inspection: Inspection, settings: Mapping[str, str], vocabulary: Vocabulary) -> bool:
     """Return whether clipes reads exactly the photos and labels that were found, without a list."""
-    root, split = inspection.folder.root, settings["split"]
-    values = {
-        "format": settings["format"],
-        "root": str(root / settings["root"]),
-        "split": str(root / split) if (root / split).is_file() else split,
-    }
+    root, values = inspection.folder.root, _absolute_settings(inspection, settings)
     ids = vocabulary.known_names
     wanted = {str(root / photo.path): {ids[label] for label in photo.labels} for photo in inspection.found.photos}
     try:
@@ -179,6 +202,17 @@ def _reads_the_same(inspection: Inspection, settings: Mapping[str, str], vocabul
     except DatasetError:  # such as another dialect of CSV; the list has what was found
         return False
     return not listing.rejects and {photo.uri: set(photo.class_ids) for photo in listing.photos} == wanted
+
+
+def _absolute_settings(inspection: Inspection, settings: Mapping[str, str]) -> dict[str, str]:
+    """Return settings of the data set with absolute paths; the name of a split stays as it is."""
+    root, split = str(inspection.folder.root), settings["split"]
+    path = os.path.normpath(os.path.join(root, split))  # noqa: PTH118 - it may lead out of the root
+    return {
+        "format": settings["format"],
+        "root": os.path.normpath(os.path.join(root, settings["root"])),  # noqa: PTH118
+        "split": path if Path(path).is_file() else split,
+    }
 
 
 def _write(texts: Mapping[Path, str], force: bool) -> None:

@@ -151,3 +151,40 @@ def test_broken_links_are_doubts(animals):
     assert doubts_of(done) == [
         "broken links and photos without permission to read them, which are left out: 1 (cat/link.jpg)"
     ]
+
+
+@pytest.mark.parametrize("path", ["{}", "photos/{}", "elsewhere/{}"])
+def test_the_labels_may_lie_in_another_folder(animals, path):
+    text = "image,labels\n" + "".join(f"{path.format(photo)},hound\n" for photo in TWO)
+    (animals.parent / "labels.csv").write_text(text)
+    assert init_labels(animals, labels="labels.csv") == {photo: {"hound"} for photo in TWO}
+
+
+def test_a_table_beside_plain_photos_is_a_doubt(photos):
+    write_photos(photos, ["a.jpg"])
+    (photos.parent / "labels.csv").write_text("image,labels\na.jpg,dog\n")
+    text = "files beside the folder that may have the labels (give one with --labels): 1 (../labels.csv)"
+    assert text in doubts_of(initialise("photos"))
+
+
+@pytest.mark.parametrize(("labels", "message"), [("gone.csv", "no file gone.csv"), ("notes.txt", "names photos in")])
+def test_labels_that_name_no_photos_are_a_usage_error(animals, labels, message):
+    (animals.parent / "notes.txt").write_text("a nice day\n")
+    with pytest.raises(UsageError, match=f"--labels: .*{message}"):
+        initialise("photos", labels=labels)
+
+
+def test_photos_that_a_list_cannot_name_are_left_out(animals):
+    write_photos(animals, ["dog/1.png"])
+    done = initialise("photos")
+    assert labels_read(done, animals) == TWO
+    assert doubts_of(done) == [
+        "photos that are left out, because an earlier photo has the same id (path without extension); only the earlier "
+        "photo is used: 1 (dog/1.png)"
+    ]
+
+
+def test_labels_with_semicolons_are_no_two_labels(animals):
+    (animals / "cat").rename(animals / "cat;kitten")
+    done = initialise("photos")
+    assert labels_read(done, animals) == {"dog/1.jpg": {"dog"}, "cat;kitten/2.jpg": {"cat;kitten"}}
