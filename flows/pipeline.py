@@ -68,6 +68,7 @@ def pipeline(
             scheduler.submit(run, "masks")
             scheduler.submit(run, "mask_scores")
             scheduler.submit(run, "segmenter")
+            scheduler.submit(run, "segmenter_agreement")
             scheduler.submit(run, "segmenter_scores")
             scheduler.wait()
     return record.summary()
