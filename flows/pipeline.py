@@ -70,6 +70,7 @@ def pipeline(
             scheduler.submit(run, "masks")
             scheduler.submit(run, "mask_scores")
             scheduler.submit(run, "segmenter")
+            scheduler.submit(run, "segmenter_agreement")
             scheduler.submit(run, "segmenter_scores")
             scheduler.wait()
     summary = record.summary()

@@ -75,6 +75,11 @@ class TrainConfig(Section):
         description="Number of iterations from one validation to the next. A validation measures the mIoU on photos "
         "of the section `evaluation`. 0: no validation; null: 1/10 of all iterations.",
     )
+    compare_masks: bool = Field(
+        False,
+        description="If true, the trained segmenter also predicts the masks of the photos of the data set, and photos "
+        "whose pseudo mask it contradicts are listed as photos to check. This takes one more pass over all photos.",
+    )
     validate_photos: int = Field(100, ge=1, le=1_000_000, description="Maximum number of photos in a validation.")
 
     def checkpoint_interval(self, iterations: int) -> int:

@@ -4,7 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+
 from clipes_core.config.run import CheckConfig
+from clipes_core.errors import ShapeError
 
 
 class Reason(StrEnum):
@@ -26,7 +29,7 @@ class MaskFacts:
         unseen: class ids of the labels that no pixel has.
         crf_changed: share of the pixels whose class the CRF changed, in [0, 1]; None if it is unknown, or if the mask
             was made without a CRF.
-        agreement: mIoU in [0, 1] between the mask and the prediction of the segmenter; None if there is no prediction.
+        agreement: result of `agreement` for the prediction of the segmenter; None if there is no prediction.
     """
 
     foreground: float | None
@@ -68,6 +71,31 @@ def facts_of_mask(class_ids: Sequence[int], class_pixels: Sequence[int], crf_cha
     )
 
 
+def agreement(mask: np.ndarray, prediction: np.ndarray, class_ids: Sequence[int]) -> float:
+    """Return the mIoU of a mask and a prediction over the background and the labels of a photo.
+
+    Args:
+        mask: (H, W) uint8 ids.
+        prediction: (H, W) uint8 ids, which need not be labels of the photo.
+        class_ids: class ids of the photo's labels.
+
+    Returns:
+        The mIoU, in [0, 1]. A class that neither the mask nor the prediction has is left out.
+
+    Raises:
+        ShapeError: the arrays differ in shape.
+    """
+    if mask.shape != prediction.shape:
+        raise ShapeError(f"mask {mask.shape} and prediction {prediction.shape} must have the same size")
+    ious = []
+    for class_id in (0, *class_ids):
+        one, other = mask == class_id, prediction == class_id
+        union = int(np.count_nonzero(one | other))
+        if union:
+            ious.append(int(np.count_nonzero(one & other)) / union)
+    return sum(ious) / len(ious) if ious else 0.0
+
+
 def find_reasons(facts: MaskFacts, names: Sequence[str], limits: CheckConfig) -> tuple[Finding, ...]:
     """Return the reasons why a person should look at a photo; empty if there are none.
 
@@ -103,7 +131,7 @@ def _reasons(facts: MaskFacts, names: Sequence[str], limits: CheckConfig) -> Ite
     if changed is not None and changed > most:
         text = f"The CRF changed the class of {changed:.1%} of the pixels, more than {100 * most:g}%."
         yield Finding(Reason.CRF_DISAGREES, changed, text, (changed - most) / (1 - most))
-    agreement, least = facts.agreement, limits.min_agreement
-    if agreement is not None and agreement < least:
-        text = f"The mask and the segmenter's prediction have an IoU of {agreement:.1%}, less than {100 * least:g}%."
-        yield Finding(Reason.SEGMENTER_DISAGREES, agreement, text, 1 - agreement / least)
+    agreed, least = facts.agreement, limits.min_agreement
+    if agreed is not None and agreed < least:
+        text = f"The mask and the segmenter's prediction have an mIoU of {agreed:.1%}, less than {100 * least:g}%."
+        yield Finding(Reason.SEGMENTER_DISAGREES, agreed, text, 1 - agreed / least)

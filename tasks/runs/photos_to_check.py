@@ -1,10 +1,11 @@
 """List the photos of a run whose pseudo masks are probably wrong, without true masks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from clipes.tasks.runs.artifacts import RunArtifacts
 from clipes.tasks.stages.columns.mask_facts import shard_mask_facts
 from clipes.tasks.stages.masks import MASKS
+from clipes.tasks.stages.segmenter_agreement import SEGMENTER_AGREEMENT
 from clipes.tasks.storage.run_status import RunStatus
 from clipes_core.config.run import parse_config
 from clipes_core.errors import UsageError
@@ -30,8 +31,8 @@ class PhotoToCheck:
 def photos_to_check(status: RunStatus, artifacts: RunArtifacts) -> list[PhotoToCheck]:
     """Return the photos whose pseudo masks are probably wrong, the worst first.
 
-    The limits are those of `report.check` in the config of the run. Only the footers of artifacts are read, unless an
-    earlier version of clipes wrote them.
+    The limits are those of `report.check` in the config of the run. Of the masks, only the footers of the artifacts are
+    read, unless an earlier version of clipes wrote them.
 
     Args:
         status: content of the run's files, as `read_run` returns it.
@@ -46,9 +47,16 @@ def photos_to_check(status: RunStatus, artifacts: RunArtifacts) -> list[PhotoToC
         raise UsageError(f"run {name} was written by an earlier version of clipes: run it again to check its photos")
     limits = parse_config(status.run["config"]).report.check
     names = [entry.name for entry in Vocabulary.model_validate(status.run["vocabulary"]).classes]
-    found = []
+    found, agreements = [], _agreements(artifacts)
     for shard in artifacts.each(MASKS.name, shard_mask_facts):
         for image_id, facts in shard.items():
-            if reasons := find_reasons(facts, names, limits):
+            compared = replace(facts, agreement=agreements.get(image_id))
+            if reasons := find_reasons(compared, names, limits):
                 found.append(PhotoToCheck(image_id, reasons, severity(reasons)))
     return sorted(found, key=lambda photo: (-photo.severity, photo.image_id))
+
+
+def _agreements(artifacts: RunArtifacts) -> dict[str, float]:
+    """Return image_id -> agreement of the photo's mask with the segmenter; empty if the run does not compare them."""
+    rows = artifacts.rows(SEGMENTER_AGREEMENT.name, ("image_id", "status", "agreement"))
+    return {row["image_id"]: row["agreement"] for row in rows if row["status"] == "ok"}

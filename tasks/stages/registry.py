@@ -17,6 +17,7 @@ IN_ORDER = (  # "module of this folder:name of a stage in this module"
     "masks:MASKS",
     "mask_scores:MASK_SCORES",
     "segmenter:SEGMENTER",
+    "segmenter_agreement:SEGMENTER_AGREEMENT",
     "segmenter_scores:SEGMENTER_SCORES",
 )
 _DECLARED: list[Stage] = [resolve_name(f"{__package__}.{place}") for place in IN_ORDER]

@@ -87,13 +87,9 @@ class SegmenterScores(Stage):
         """Predict the masks of a shard's photos. If a photo has a true mask, score the predicted mask."""
         from clipes.tasks.inputs.pngs import resized_ids
         from clipes.tasks.models.segmenter_file import predict_ids
-        from clipes.tasks.training.building import import_own_modules
 
         limit_opencv_threads()
-        (artifact_uri,) = job.upstream_uris(SEGMENTER)
-        if job.training is not None:
-            import_own_modules(job.training)
-        segmenter = _segmenter_of(artifact_uri)
+        segmenter = segmenter_of(job)
         palette = np.asarray(job.vocabulary.palette, dtype=np.uint8)
         memory_mib = job.config.execution.decode_memory_mib
         for photo, loaded in load_photos(job.photos, job.config.dataset, memory_mib):
@@ -109,15 +105,19 @@ class SegmenterScores(Stage):
 SEGMENTER_SCORES = SegmenterScores()
 
 
-def _segmenter_of(artifact_uri: str) -> "LoadedSegmenter":
-    """Load the segmenter of an artifact.
+def segmenter_of(job: ShardJob) -> "LoadedSegmenter":
+    """Load the trained segmenter that a shard reads; later shards of a worker reuse it.
 
     Raises:
         BrokenArtifactError: the weights are missing or damaged. The message contains the URI of the artifact,
             because clipes rebuilds the artifact together with its weights.
     """
     from clipes.tasks.storage.parquet.footer import notice_replacement, read_footer
+    from clipes.tasks.training.building import import_own_modules
 
+    (artifact_uri,) = job.upstream_uris(SEGMENTER)
+    if job.training is not None:
+        import_own_modules(job.training)
     worker, footer = current_worker(), read_footer(artifact_uri)
     try:
         with notice_replacement(artifact_uri, footer.content):

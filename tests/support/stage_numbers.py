@@ -65,6 +65,11 @@ def segmenter_numbers(made: Made, *_: Any) -> list[float]:
     return [*(point["loss"] for point in points[::8]), points[2]["learning_rate"], points[-1]["kept_fraction"]]
 
 
+def segmenter_agreement_numbers(made: Made, *_: Any) -> list[float]:
+    found = np.array([row["agreement"] for row in made.rows("segmenter_agreement").values()])
+    return [found.mean(), found.std()]
+
+
 def segmenter_scores_numbers(made: Made, *_: Any) -> list[float]:
     rows = made.rows("segmenter_scores").values()
     pixels = np.sum([row["class_pixels"] for row in rows], axis=0)

@@ -36,7 +36,13 @@ def scenes_made(tmp_path_factory, scene_photos, seeded_weights, pool) -> Made:
 def scenes_trained(scenes_made, pool) -> Made:
     """Train a tiny network for forty steps on the masks of `scenes_made`, and score it on the same photos."""
     config = scenes_made.run.config
-    train = {"mmseg_config": str(TINY_NETWORK), "init": "none", "iterations": 40, "precision": "fp32"}
+    train = {
+        "mmseg_config": str(TINY_NETWORK),
+        "init": "none",
+        "iterations": 40,
+        "precision": "fp32",
+        "compare_masks": True,
+    }
     values = {
         **config.model_dump(mode="json"),
         "name": "trained",

@@ -1,9 +1,12 @@
+import numpy as np
 import pytest
 
 from clipes_core.config.run import CheckConfig
+from clipes_core.errors import ShapeError
 from clipes_core.evaluation.photos_to_check import (
     MaskFacts,
     Reason,
+    agreement,
     facts_of_mask,
     find_reasons,
     severity,
@@ -28,6 +31,25 @@ def found(*facts, **more):
 )
 def test_the_facts_of_a_mask_come_from_its_pixel_counts(class_ids, class_pixels, expected):
     assert facts_of_mask(class_ids, class_pixels, None) == expected
+
+
+@pytest.mark.parametrize(
+    ("class_ids", "expected"),
+    [
+        ((1,), (2 / 4 + 1 / 3) / 2),  # the background, then class 1
+        ((1, 2), (2 / 4 + 1 / 3 + 0) / 3),
+        ((1, 3), (2 / 4 + 1 / 3) / 2),  # neither has class 3
+        ((), 2 / 4),
+    ],
+)
+def test_the_agreement_is_the_miou_over_the_background_and_the_labels(class_ids, expected):
+    mask, prediction = np.array([[0, 0, 0], [1, 1, 0]], np.uint8), np.array([[0, 0, 1], [1, 2, 2]], np.uint8)
+    assert agreement(mask, prediction, class_ids) == pytest.approx(expected)
+
+
+def test_masks_of_different_sizes_are_not_compared():
+    with pytest.raises(ShapeError, match="must have the same size"):
+        agreement(np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.uint8), (1,))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +94,7 @@ def test_a_label_without_pixels_is_a_reason_that_names_the_label():
         ),
         (
             {"foreground": 0.3, "agreement": 0.05},
-            "The mask and the segmenter's prediction have an IoU of 5.0%, less than 20%.",
+            "The mask and the segmenter's prediction have an mIoU of 5.0%, less than 20%.",
         ),
     ],
 )

@@ -7,6 +7,7 @@ from support.plain_runs import photo, write_artifact
 
 from clipes.tasks.runs.photos_to_check import photos_to_check
 from clipes.tasks.stages.masks import MASKS, MasksRow
+from clipes.tasks.stages.segmenter_agreement import SEGMENTER_AGREEMENT, SegmenterAgreementRow
 from clipes_core.errors import ErrorKind, PhotoError, UsageError
 from clipes_core.evaluation.photos_to_check import Reason
 
@@ -47,6 +48,16 @@ def test_the_config_of_the_run_sets_the_limits(tmp_path):
     check = {"report": {"check": {"max_foreground": 0.95, "min_foreground": 0}}}
     facts = plain_facts(tmp_path, *masks(tmp_path), photos=PHOTOS, settings=check)
     assert listed(facts) == {"c": [Reason.LABEL_WITHOUT_PIXELS], "d": [Reason.LABEL_WITHOUT_PIXELS]}
+
+
+def test_photos_whose_mask_the_segmenter_contradicts_are_listed(tmp_path):
+    agreements = {"a": 0.9, "b": 0.1, "d": 0.2}
+    rows = [SegmenterAgreementRow(image_id=name, agreement=value) for name, value in agreements.items()]
+    compared = write_artifact(str(tmp_path), SEGMENTER_AGREEMENT, rows)
+    found = listed(plain_facts(tmp_path, *masks(tmp_path), compared, photos=PHOTOS))
+    assert found["b"] == [Reason.SEGMENTER_DISAGREES]
+    assert found["d"] == [Reason.LARGE_FOREGROUND, Reason.LABEL_WITHOUT_PIXELS, Reason.SEGMENTER_DISAGREES]
+    assert list(found) == ["c", "d", "a", "b"]
 
 
 def test_a_run_without_masks_has_no_photos_to_check(tmp_path):

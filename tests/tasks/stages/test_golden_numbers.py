@@ -18,6 +18,7 @@ from support.stage_numbers import (
     masks_numbers,
     prompt_scores_numbers,
     prompts_numbers,
+    segmenter_agreement_numbers,
     segmenter_numbers,
     segmenter_scores_numbers,
     texts_numbers,
@@ -30,7 +31,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 PAPER_TEMPLATE = "a clean origami {}."
 IMAGE_ID, SIZE_HW = "2007_000063", (375, 500)
-TRAINED_ON = ("segmenter", "segmenter_scores")
+TRAINED_ON = ("segmenter", "segmenter_agreement", "segmenter_scores")
 
 # The version of each stage, and its results on the golden photos in fp32, as in commit 35c6d36. If you change results
 # on purpose, update this table together with `NUMBERS` in `test_registry.py`.
@@ -58,6 +59,7 @@ GOLDEN = {
         [4.282363, 3.529387, 2.960253, 3.020645, 2.632158, 0.047686, 0.963828],
         1e-2,  # after forty steps, processors differ
     ),
+    "segmenter_agreement": (1, segmenter_agreement_numbers, [0.236772, 0.095287], 2e-2),  # added later
     "segmenter_scores": (1, segmenter_scores_numbers, [0.572331, 0.047619, 0.010722], 1e-2),
     "mask_scores": (2, mask_scores_numbers, [0.391051, 0.305792, 0.364976, 0.310011, 0.297605, 0.518005], 5e-4),
 }
@@ -74,7 +76,13 @@ def golden_made(tmp_path_factory, golden, real_data, pool) -> Made:
 def golden_trained(golden_made, pool) -> Made:
     """Train a tiny network for forty steps on the masks of `golden_made`, and score it on the same photos."""
     config = golden_made.run.config
-    train = {"mmseg_config": str(TINY_NETWORK), "init": "none", "iterations": 40, "precision": "fp32"}
+    train = {
+        "mmseg_config": str(TINY_NETWORK),
+        "init": "none",
+        "iterations": 40,
+        "precision": "fp32",
+        "compare_masks": True,
+    }
     values = {
         **config.model_dump(mode="json"),
         "name": "trained",

@@ -10,6 +10,7 @@ from support.stage_numbers import (
     masks_numbers,
     prompt_scores_numbers,
     prompts_numbers,
+    segmenter_agreement_numbers,
     segmenter_numbers,
     segmenter_scores_numbers,
     texts_numbers,
@@ -34,7 +35,8 @@ from clipes_core.vocabulary import ClassEntry, Vocabulary
 
 NOTHING = ()
 SCORES = ("segmenter_scores",)
-TRAINED_ON = ("segmenter", *SCORES)
+PREDICTIONS = ("segmenter_agreement", *SCORES)
+TRAINED_ON = ("segmenter", *PREDICTIONS)
 MASKS_ON = ("masks", "mask_scores", *TRAINED_ON)
 CAMS_ON = ("prompt_scores", "cams", *MASKS_ON)
 PHOTOS_ON = ("embeddings", "prompts", *CAMS_ON)
@@ -111,13 +113,14 @@ CHANGED_BY = {
     "train.keep_checkpoints": (5, NOTHING),
     "train.validate_every": (5, NOTHING),
     "train.validate_photos": (5, NOTHING),
+    "train.compare_masks": (True, NOTHING),
     # the evaluation photos are in the content keys of shards
     "evaluation.root": ("/other", NOTHING),
     "evaluation.split": ("val", NOTHING),
     "evaluation.truth": ("/masks", NOTHING),
     "evaluation.seed": (1, NOTHING),
     "evaluation.count": (100, NOTHING),
-    "evaluation.mode": ("slide", SCORES),
+    "evaluation.mode": ("slide", PREDICTIONS),
     "evaluation.crop": (321, NOTHING),  # only read in mode slide
     "evaluation.stride": (107, NOTHING),
     "evaluation.scales": ([1.0, 0.5], SCORES),
@@ -243,10 +246,10 @@ def test_the_crf_of_the_evaluation_changes_the_keys_of_its_scores(name):
 
 
 @pytest.mark.parametrize("name", ["crop", "stride"])
-def test_crops_change_the_keys_of_scores_in_mode_slide(name):
+def test_crops_change_the_keys_of_predictions_in_mode_slide(name):
     before = with_value(BASE, "evaluation.mode", "slide")
     after = with_value(before, f"evaluation.{name}", {"crop": 601, "stride": 107}[name])
-    assert changed_stages(keys_of(parse_config(before)), keys_of(parse_config(after))) == SCORES
+    assert changed_stages(keys_of(parse_config(before)), keys_of(parse_config(after))) == PREDICTIONS
 
 
 def test_mu_changes_no_key_if_the_loss_reads_no_confidence():
@@ -300,7 +303,7 @@ def test_keys_are_distinct_and_have_16_hex_digits():
     keys = keys_of(parse_config(BASE))
 
     assert list(keys) == list(STAGES)
-    assert len(set(keys.values())) == 10
+    assert len(set(keys.values())) == 11
     assert all(len(key) == 16 and int(key, 16) >= 0 for key in keys.values())
 
 
@@ -315,6 +318,7 @@ def test_keys_are_distinct_and_have_16_hex_digits():
         ("masks", MASKS_ON),
         ("mask_scores", ("mask_scores",)),
         ("segmenter", TRAINED_ON),
+        ("segmenter_agreement", ("segmenter_agreement",)),
         ("segmenter_scores", SCORES),
     ],
 )
@@ -328,7 +332,8 @@ def test_a_new_version_changes_the_keys_of_the_stage_and_its_downstream(stage, e
 
 
 def test_stages_come_after_their_upstream():
-    assert run_names() == ("manifest", "texts", "cams", "masks", "mask_scores", "segmenter", "segmenter_scores")
+    trained = ("segmenter", "segmenter_agreement", "segmenter_scores")
+    assert run_names() == ("manifest", "texts", "cams", "masks", "mask_scores", *trained)
     ranking = {name for name, stage in STAGES.items() if stage.ranks_templates}
     assert set(run_names()) | ranking == set(all_names())
     for stage in STAGES.values():
@@ -373,6 +378,7 @@ NUMBERS = {
         [4.264147, 2.586156, 1.412224, 2.10443, 1.799401, 0.047686, 0.95682],
         1e-2,  # after forty steps, processors differ
     ),
+    "segmenter_agreement": (1, segmenter_agreement_numbers, [0.372224, 0.310935], 2e-2),
     "segmenter_scores": (1, segmenter_scores_numbers, [0.529183, 0.047619, 0.001291], 1e-2),
     "mask_scores": (2, mask_scores_numbers, [0.528013, 0.140904, 0.571763, 0.47673, 0.569029, 0.660658], 5e-4),
 }
@@ -406,5 +412,6 @@ def test_columns_do_not_change_without_a_new_version():
         "masks": (1, "9d77dec183d30bbe"),
         "mask_scores": (2, "0afec0fe9e26c36d"),
         "segmenter": (1, "be284e52abe27072"),
+        "segmenter_agreement": (1, "cfb463d39398d7c0"),
         "segmenter_scores": (1, "a0c552f6a5b0b560"),
     }
