@@ -9,6 +9,7 @@
   const MODES = ["one", "side", "slider"];
   const IGNORED = 255;
   const MAX_ZOOM = 40;
+  const MAX_SIDE = 1600; // of the canvases with outlines and patterns [px]
   const ERRORS = {
     missed: { title: "missed", what: "object in the truth, background in the mask", colour: [0, 114, 178], pattern: "stripes" },
     false: { title: "false", what: "background in the truth, object in the mask", colour: [230, 159, 0], pattern: "dots" },
@@ -227,8 +228,9 @@
       this.errors = Object.fromEntries(Object.entries(counts).map(([kind, count]) => [kind, known ? count / known : 0]));
     }
 
-    /** Return a canvas with the fill or the outlines of a map of class ids, or with the errors. */
-    canvas(kind, longerSide = 1200) {
+    /** Return a canvas with the fill or the outlines of a map of class ids, or with the errors.
+     *  Its longer side has about `longerSide` pixels, so that lines and patterns look the same at all sizes. */
+    canvas(kind, longerSide) {
       const scale = Math.max(1, Math.round(longerSide / Math.max(this.width, this.height)));
       return (this.canvases[`${kind} ${scale}`] ??= this.#paint(kind, scale));
     }
@@ -253,6 +255,7 @@
   function drawLayer(context, photo, layer, options, width, height) {
     const base = layer === "confidence" ? photo.images.confidence : photo.images.photo;
     context.imageSmoothingEnabled = options.smooth;
+    context.imageSmoothingQuality = "high";
     context.filter = layer === "cam" || layer === "errors" ? "grayscale(1)" : "none";
     context.drawImage(base, 0, 0, width, height);
     context.filter = "none";
@@ -716,7 +719,8 @@
       [canvas.width, canvas.height] = [Math.round(place.width * dense), Math.round(place.height * dense)];
       const context = canvas.getContext("2d");
       const { opacity, outlines, cam } = this.state;
-      const options = { opacity, outlines, cam, smooth: place.scale < 6 };
+      const side = Math.min(MAX_SIDE, (Math.max(place.w, place.h) / this.view.zoom) * dense);
+      const options = { opacity, outlines, cam, side, smooth: place.scale < 6 };
       layers.forEach((layer, number) => {
         context.save();
         context.scale(dense, dense);
