@@ -1,13 +1,15 @@
 "use strict";
 // The report's viewer, and the search in its gallery. Everything it shows is in the page's cards: <article data-photo>.
 (() => {
-  const SHOWN_FIRST = matchMedia("(max-width: 640px)").matches ? 3 : 6;
+  const IS_PHONE = matchMedia("(max-width: 640px)").matches;
+  const SHOWN_FIRST = IS_PHONE ? 3 : 6;
   const SHOWN_MORE = 24;
   const LAYERS = { photo: "Photo", cam: "CAM", mask: "Mask", truth: "Truth", confidence: "Confidence", errors: "Errors" };
   const KEYS = { p: "photo", c: "cam", m: "mask", t: "truth", k: "confidence", e: "errors" };
   const MODES = ["one", "side", "slider"];
   const IGNORED = 255;
   const MAX_ZOOM = 40;
+  const MAX_SIDE = 1600; // of the canvases with outlines and patterns [px]
   const ERRORS = {
     missed: { title: "missed", what: "object in the truth, background in the mask", colour: [0, 114, 178], pattern: "stripes" },
     false: { title: "false", what: "background in the truth, object in the mask", colour: [230, 159, 0], pattern: "dots" },
@@ -103,38 +105,58 @@
     return canvas;
   }
 
+  const opaque = (colour) => [...colour, 255];
+  const DARK = [15, 15, 15, 230], BLACK = opaque([15, 15, 15]), WHITE = opaque([255, 255, 255]);
+  const IGNORED_COLOURS = [opaque([120, 120, 120]), opaque([190, 190, 190])];
+
   function paintFill(map, styles) {
+    const plain = {}, darker = {};
+    for (const [id, { colour }] of Object.entries(styles)) {
+      plain[id] = opaque(colour);
+      darker[id] = opaque(colour.map((value) => value * 0.45));
+    }
     return (at, x, y) => {
       const id = map.ids[at];
       if (id === 0) return null;
-      if (id === IGNORED) return (x + y) % 8 < 4 ? [120, 120, 120, 255] : [190, 190, 190, 255];
-      const { colour, pattern } = styles[id];
-      return isLight(pattern, x, y) ? [...colour.map((value) => value * 0.45), 255] : [...colour, 255];
+      if (id === IGNORED) return IGNORED_COLOURS[Number((x + y) % 8 < 4)];
+      return isLight(styles[id].pattern, x, y) ? darker[id] : plain[id];
     };
   }
 
-  /** Paint the edges of each region: two or three pixels in the colour of its class, between dark lines. */
+  /** Return which pixels of a map have another id at most `far` pixels away, in their row or column. */
+  function nearEdges({ width, height, ids }, far) {
+    const near = new Uint8Array(ids.length);
+    const compare = (one, other) => { if (ids[one] !== ids[other]) near[one] = near[other] = 1; };
+    for (let y = 0, at = 0; y < height; y++) {
+      for (let x = 0; x < width; x++, at++) {
+        for (let by = 1; by <= far; by++) {
+          if (x + by < width) compare(at, at + by);
+          if (y + by < height) compare(at, at + by * width);
+        }
+      }
+    }
+    return near;
+  }
+
+  /** Paint the edges of each region in the colour of its class, between dark lines; or dashed, in black and white. */
   function paintOutlines(map, styles, scale, dashed = false) {
     const { width, height, ids } = map;
-    const wide = Math.max(2, Math.round(scale * 0.9));
+    const wide = 1 + Math.max(2, Math.round(scale * 0.9));
+    const near = nearEdges(map, Math.ceil(wide / scale));
+    const colours = Object.fromEntries(Object.entries(styles).map(([id, { colour }]) => [id, opaque(colour)]));
+    const [right, bottom] = [width * scale - 1, height * scale - 1];
     const idAt = (x, y) => ids[Math.floor(y / scale) * width + Math.floor(x / scale)];
-    const differs = (x, y, id, far) => {
-      const [right, bottom] = [width * scale - 1, height * scale - 1];
-      return (
-        (x >= far && idAt(x - far, y) !== id) || (x + far <= right && idAt(x + far, y) !== id) ||
-        (y >= far && idAt(x, y - far) !== id) || (y + far <= bottom && idAt(x, y + far) !== id)
-      );
-    };
+    const differs = (x, y, id, far) =>
+      (x >= far && idAt(x - far, y) !== id) || (x + far <= right && idAt(x + far, y) !== id) ||
+      (y >= far && idAt(x, y - far) !== id) || (y + far <= bottom && idAt(x, y + far) !== id);
     return (at, x, y) => {
       const id = ids[at];
-      if (id === IGNORED) return null;
-      if (id === 0) return differs(x, y, 0, 1) ? [15, 15, 15, 230] : null;
-      if (differs(x, y, id, 1)) return [15, 15, 15, 230];
-      for (let far = 2; far <= wide + 1; far++) {
-        if (differs(x, y, id, far)) {
-          if (dashed) return (x + y) % 14 < 8 ? [255, 255, 255, 255] : [15, 15, 15, 255];
-          return [...styles[id].colour, 255];
-        }
+      if (!near[at] || id === IGNORED) return null;
+      if (differs(x, y, id, 1)) return DARK;
+      for (let far = 2; id !== 0 && far <= wide; far++) {
+        if (!differs(x, y, id, far)) continue;
+        if (dashed) return (x + y) % 14 < 8 ? WHITE : BLACK;
+        return colours[id];
       }
       return null;
     };
@@ -206,8 +228,9 @@
       this.errors = Object.fromEntries(Object.entries(counts).map(([kind, count]) => [kind, known ? count / known : 0]));
     }
 
-    /** Return a canvas with the fill or the outlines of a map of class ids, or with the errors. */
-    canvas(kind, longerSide = 1200) {
+    /** Return a canvas with the fill or the outlines of a map of class ids, or with the errors.
+     *  Its longer side has about `longerSide` pixels, so that lines and patterns look the same at all sizes. */
+    canvas(kind, longerSide) {
       const scale = Math.max(1, Math.round(longerSide / Math.max(this.width, this.height)));
       return (this.canvases[`${kind} ${scale}`] ??= this.#paint(kind, scale));
     }
@@ -215,11 +238,11 @@
     #paint(kind, scale) {
       const [role, what] = kind.split(" ");
       if (role === "errors") {
+        const colours = Object.fromEntries(Object.entries(ERRORS).map(([name, { colour }]) => [name, opaque(colour)]));
         return painted(this.mask, scale, (at, x, y) => {
           const found = kindOfError(this.mask.ids[at], this.truth.ids[at]);
           if (!found) return null;
-          const { colour, pattern } = ERRORS[found];
-          return isLight(pattern, x, y) ? [255, 255, 255, 255] : [...colour, 255];
+          return isLight(ERRORS[found].pattern, x, y) ? WHITE : colours[found];
         });
       }
       const paint = what === "fill" ? paintFill(this[role], this.styles)
@@ -232,6 +255,7 @@
   function drawLayer(context, photo, layer, options, width, height) {
     const base = layer === "confidence" ? photo.images.confidence : photo.images.photo;
     context.imageSmoothingEnabled = options.smooth;
+    context.imageSmoothingQuality = "high";
     context.filter = layer === "cam" || layer === "errors" ? "grayscale(1)" : "none";
     context.drawImage(base, 0, 0, width, height);
     context.filter = "none";
@@ -695,7 +719,8 @@
       [canvas.width, canvas.height] = [Math.round(place.width * dense), Math.round(place.height * dense)];
       const context = canvas.getContext("2d");
       const { opacity, outlines, cam } = this.state;
-      const options = { opacity, outlines, cam, smooth: place.scale < 6 };
+      const side = Math.min(MAX_SIDE, (Math.max(place.w, place.h) / this.view.zoom) * dense);
+      const options = { opacity, outlines, cam, side, smooth: place.scale < 6 };
       layers.forEach((layer, number) => {
         context.save();
         context.scale(dense, dense);
@@ -831,11 +856,31 @@
   function unfoldTarget() {
     const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (!target) return;
-    const folded = target.matches("details") ? target : $(":scope > details.fold", target);
+    const folded = $(":scope > details.fold", target);
     if (folded) folded.open = true;
     target.scrollIntoView({ behavior: "instant" });
   }
-  if (SHOWN_FIRST === 3) for (const part of $$("details.fold")) part.open = false;
+
+  /** Fold a section, so that only its heading is seen. */
+  function fold(section) {
+    const details = make("details", { class: "fold" }, make("summary", {}, $(":scope > h2", section)));
+    details.append(...section.childNodes);
+    section.append(details);
+  }
+
+  /** Let the names of photos to check open them. */
+  function linkSuspects() {
+    for (const line of $$("[data-suspect]")) {
+      const card = $(`article[data-photo="${CSS.escape(line.dataset.suspect)}"]`);
+      if (!card) continue;
+      const button = make("button", { type: "button", class: "open" }, line.dataset.suspect);
+      button.addEventListener("click", () => viewer.open(card));
+      $("strong", line).replaceChildren(button);
+    }
+  }
+
+  linkSuspects();
+  if (IS_PHONE) for (const section of $$("main > section:not(#summary, #to-check, #scores, #gallery)")) fold(section);
   addEventListener("hashchange", unfoldTarget);
   unfoldTarget();
   document.documentElement.classList.add("js");

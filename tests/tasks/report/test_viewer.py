@@ -17,11 +17,6 @@ from clipes.tasks.report.report_file import write_report
 from clipes_core.config.run import parse_config
 
 WIDE, PHONE = 1280, 420
-PIXEL = """([panel, x, y]) => {
-  const canvas = document.querySelectorAll("#viewer .panel canvas")[panel];
-  const at = [Math.floor(canvas.width * x), Math.floor(canvas.height * y)];
-  return [...canvas.getContext("2d").getImageData(...at, 1, 1).data];
-}"""
 TWO_FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 PIXELS = """(panel) => document.querySelectorAll("#viewer .panel canvas")[panel].toDataURL()"""
 
@@ -189,13 +184,12 @@ def test_photos_zoom_by_keys_buttons_and_wheel_and_move(wide):
 
     box = wide.locator("#viewer .stage").bounding_box()
     at = box["x"] + box["width"] / 2 + 100, box["y"] + box["height"] / 2 + 60
-    below = (box["width"] / 2 + 100) / box["width"], (box["height"] / 2 + 60) / box["height"]
+    below = round(box["height"] / 2 + 60), round(box["width"] / 2 + 100)
     wide.mouse.move(*at)
-    before = wide.evaluate(PIXEL, [0, *below])
     wide.mouse.wheel(0, -800)
     enlarged = pixels(wide)
     assert zoom_of(wide) > 200
-    np.testing.assert_allclose(wide.evaluate(PIXEL, [0, *below]), before, atol=40)  # the same place of the photo
+    np.testing.assert_allclose(enlarged[below], fitted[below], atol=40)  # the same place of the photo
     wide.mouse.down()
     wide.mouse.move(at[0] - 80, at[1] - 40, steps=4)
     wide.mouse.up()
@@ -246,9 +240,9 @@ def test_the_slider_divides_two_pictures(wide):
     middle = round(0.4 * both.shape[1])
     assert (both[:, : middle - 30] == photo[:, : middle - 30]).all()
     assert (both[:, middle + 30 :] == mask[:, middle + 30 :]).all()
-    wide.locator("#viewer [name=left]").select_option("truth")
+    wide.locator("#viewer [name=left]").select_option("confidence")
     assert (pixels(wide)[:, : middle - 30] != photo[:, : middle - 30]).any()
-    assert wide.locator("#viewer .caption").all_inner_texts() == ["Truth", "Mask"]
+    assert wide.locator("#viewer .caption").all_inner_texts() == ["Confidence", "Mask"]
 
 
 def test_the_handle_of_the_slider_can_be_dragged(wide):
@@ -296,6 +290,29 @@ def test_photos_are_found_by_id_class_and_measures(page):
         find.locator("[name=class]").select_option(class_id)
         assert all(class_id in each.get_attribute("data-styles") for each in cards.all() if each.is_visible())
         assert shown_cards(page)
+
+
+def test_photos_to_check_are_found_by_their_reason_and_ordered_by_suspicion(page):
+    find = page.locator("#gallery .find")
+    badge = page.locator("#gallery article .reasons li").first.get_attribute("data-reason")
+    find.locator("[name=reason]").select_option(badge)
+    shown = page.locator("#gallery article:visible")
+    assert shown.count()
+    assert all(each.locator(f"[data-reason='{badge}']").count() == 1 for each in shown.all())
+    find.locator("[name=reason]").select_option("any")
+    find.locator("[name=order]").select_option("severity")
+    severities = [float(each.get_attribute("data-severity")) for each in shown.all()]
+    assert severities == sorted(severities, reverse=True)
+    assert severities[-1] > 0
+
+
+def test_the_list_of_photos_to_check_opens_them(page):
+    page.locator("#to-check summary").click()
+    name = page.locator("#to-check .open").first
+    photo = name.inner_text()
+    name.click()
+    assert title(page) == photo
+    page.locator("#viewer .why").wait_for()  # the sentences of the reasons
 
 
 def test_the_viewer_leads_through_the_photos_that_were_found(wide):
