@@ -23,7 +23,7 @@ RUN case "${DEVICE}" in \
         *) echo "DEVICE must be cpu or cuda, not ${DEVICE}" >&2; exit 1 ;; \
     esac
 COPY --chown=clipes . ./
-RUN pip install --user --constraint constraints.txt --editable '.[ray]' 'ray[default]' && clipes --help
+RUN pip install --user --constraint constraints.txt --editable '.[all]' 'ray[default]' && clipes --help
 
 # Photos, configs and stores are mounted here, or are on an object store.
 WORKDIR /data

@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 INSTALL := $(BIN)/pip install --constraint constraints.txt --editable
+# What `make demo` needs, and what photos on S3 and tables of results need. The file requirements.lock has them too.
+STANDARD := .[notebook,s3,train]
 
 # PYTHON=python3.13 chooses the interpreter of a new environment.
 NEW_VENV := $(if $(PYTHON),$(PYTHON) -m venv $(VENV),python3.11 -m venv $(VENV) || python3 -m venv $(VENV))
@@ -24,7 +26,7 @@ setup: $(INSTALLED_DEV)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(NEW_VENV)
-	$(INSTALL) .
+	$(INSTALL) '$(STANDARD)'
 	touch $(INSTALLED)
 
 # datumaro, which reads exports in CVAT's format, asks for older versions of packages than clipes. Its reader works with
@@ -43,7 +45,7 @@ setup-hashed:
 	touch $(INSTALLED)
 
 lock: $(INSTALLED)
-	$(BIN)/pip install --quiet --dry-run --ignore-installed --report lock.json --constraint constraints.txt .
+	$(BIN)/pip install --quiet --dry-run --ignore-installed --report lock.json --constraint constraints.txt '$(STANDARD)'
 	$(BIN)/python -c 'import json; print(*sorted($(LOCK_LINE).format(each) for each in json.load(open("lock.json"))["install"] \
 		if not each["requested"]), sep="\n")' > requirements.lock
 	rm lock.json

@@ -9,7 +9,7 @@ import sysconfig
 import tomllib
 import venv
 from fnmatch import fnmatch
-from importlib.metadata import requires
+from importlib.metadata import distribution, requires
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,11 @@ from packaging.utils import canonicalize_name
 from setuptools import find_namespace_packages
 
 from clipes import __version__
+from clipes_core.config.extras import EXTRAS
 from clipes_core.crf_backends import CRF_BACKENDS
 
 ROOT = Path(__file__).parents[1]
+LOCKED_EXTRAS = ("notebook", "s3", "train")  # those that the Makefile installs for `make demo`
 
 
 def tracked(*patterns: str) -> list[str]:
@@ -80,8 +82,10 @@ def test_the_lock_has_the_versions_of_the_constraints():
     reason="requirements.lock is for Linux on x86-64 with CPython 3.11",
 )
 def test_the_lock_has_exactly_the_packages_that_clipes_needs():
-    dependencies = pyproject()["project"]["dependencies"]
-    assert pinned_versions("requirements.lock").keys() == needed_packages(dependencies), "run make lock"
+    project = pyproject()["project"]
+    extras = [each for name in LOCKED_EXTRAS for each in project["optional-dependencies"][name]]
+    needed = needed_packages([*project["dependencies"], *extras])
+    assert pinned_versions("requirements.lock").keys() == needed, "run make lock"
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="pydensecrf2 cannot be installed on Python 3.13")
@@ -97,10 +101,15 @@ def test_clipes_names_the_versions_of_python_that_were_tried():
     assert [f"3.{minor}" for minor in range(20) if allowed.contains(f"3.{minor}.9")] == tried
 
 
-def test_extras_of_crf_backends_are_declared():
-    declared = pyproject()["project"]["optional-dependencies"]
-    extras = {row.extra.name for row in CRF_BACKENDS.values() if row.extra is not None}
-    assert extras <= declared.keys()
+def test_the_extras_that_messages_name_are_those_that_are_declared():
+    declared = pyproject()["project"]["optional-dependencies"].keys()
+    assert {extra.name for extra in EXTRAS} == declared - {"all", "dev"}
+    assert {row.extra for row in CRF_BACKENDS.values()} <= {None, *EXTRAS}
+
+
+def test_the_extra_all_has_every_extra_that_needs_no_compiler():
+    (entry,) = pyproject()["project"]["optional-dependencies"]["all"]
+    assert Requirement(entry).extras == {extra.name for extra in EXTRAS} - {"pydensecrf"}
 
 
 def test_packages_cover_all_python_files():
@@ -211,3 +220,99 @@ def test_the_installed_program_ignores_a_users_packages_of_the_same_name(install
     assert done.returncode == 0, done.stderr
     assert "Pseudo mask" in done.stdout
     assert len(list(tmp_path.glob("clipes-store/artifacts/masks/*/*.parquet"))) == 1
+
+
+@pytest.fixture(scope="module")
+def base(installed, tmp_path_factory) -> Path:
+    """Make an environment with the wheel and the packages that it needs without any extra; return its Python."""
+    folder = tmp_path_factory.mktemp("base")
+    venv.create(folder, with_pip=False)
+    (site,) = (folder / "lib").glob("python*/site-packages")
+    (wheel,) = (installed / "lib").glob("python*/site-packages")
+    shared = Path(sysconfig.get_path("purelib"))
+    for name in needed_packages(pyproject()["project"]["dependencies"]):
+        for entry in {file.parts[0] for file in distribution(name).files or () if file.parts[0] != ".."}:
+            link(shared / entry, site / entry)
+    for path in wheel.glob("clipes*"):
+        link(path, site / path.name)
+    return folder / "bin" / "python"
+
+
+def link(target: Path, place: Path) -> None:
+    """Link to a file or folder; packages such as those of NVIDIA share a folder."""
+    if not place.exists():
+        place.symlink_to(target)
+
+
+def run_python(python: Path, code: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "PYTHONPATH": "", "MPLBACKEND": "agg"}
+    command = [str(python), "-c", code]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_the_five_lines_of_the_readme_run_from_the_wheel_without_any_extra(base, tmp_path):
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    absent = [extra.module for extra in EXTRAS]
+    check = f"""
+from importlib.util import find_spec
+assert not [name for name in {absent} if find_spec(name)]
+{code}
+print(clipes.__file__, found.mask.shape, found.foreground > 0)
+"""
+    done = run_python(base, check, tmp_path)
+    assert done.returncode == 0, done.stderr
+    file, _, rest = done.stdout.partition(" ")
+    assert Path(file).parents[1] != ROOT
+    assert rest == "(160, 160) True\n"
+    assert not list(tmp_path.iterdir())
+
+
+COMMANDS = {  # arguments of the program -> what its only line must contain
+    ("run", "{configs}/demo.yaml"): "train.enabled=true: the package mmseg is not installed; set train.enabled=false, "
+    "or run pip install 'clipes[train]', which needs 160 MB of disk space",
+    ("run", "{configs}/demo.yaml", "--set", "train.enabled=false", "--set", "execution.runner.kind=ray"): "pip install "
+    "'clipes[ray]'",
+    ("run", "{configs}/demo.yaml", "--set", "train.enabled=false", "--store", "s3://bucket/store"): "s3://bucket/store"
+    ": the package s3fs is not installed; run pip install 'clipes[s3]', which needs 25 MB of disk space",
+    ("status", "demo", "--store", "s3://bucket/store"): "pip install 'clipes[s3]'",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", COMMANDS)
+def test_a_missing_extra_is_one_line_with_the_command_that_installs_it(base, tmp_path, arguments):
+    configs = next(Path(base).parents[1].glob("lib/python*/site-packages/clipes/configs"))
+    given = [each.format(configs=configs) for each in arguments]
+    code = f"import sys; sys.argv = ['clipes', *{given!r}]; from clipes.__main__ import main; main()"
+    done = run_python(base, code, tmp_path)
+    assert done.returncode in (1, 2), done.stderr
+    assert COMMANDS[arguments] in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_masks_are_made_and_read_without_any_extra_and_a_table_names_the_extra_that_it_needs(base, tmp_path):
+    code = """
+import clipes
+demo = {"model": "clipes-demo", "pretrained": "clipes-demo"}
+scenes = {"format": "scenes", "classes": "scenes", "count": 3}
+run = clipes.run({"name": "few", "dataset": scenes}, clip=demo, execution={"shards": 1}, train={"enabled": False})
+print(run, run[0].status, run.scores["pseudo_mask"]["images"])
+for use in (run.to_pandas, lambda: __import__("clipes.tasks.commands.predictions")):
+    try:
+        use()
+    except clipes.ClipesError as error:
+        print(error)
+"""
+    done = run_python(base, f"import os; os.environ['PREFECT_HOME'] = {str(tmp_path / 'prefect')!r}\n{code}", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "Run('few', 3 photos, status='completed') ok 3",
+        "Run.to_pandas: the package pandas is not installed; run pip install 'clipes[notebook]', which needs 80 MB of "
+        "disk space",
+        "the segmenter: the package mmseg is not installed; run pip install 'clipes[train]', which needs 160 MB of "
+        "disk space",
+    ]

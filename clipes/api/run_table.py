@@ -9,6 +9,7 @@ from clipes.tasks.stages.columns.mask_facts import shard_mask_facts
 from clipes.tasks.stages.mask_scores import CELL_COLUMNS, MASK_SCORES, photo_mious
 from clipes.tasks.stages.masks import MASKS
 from clipes.tasks.storage.parquet.reading import read_table, rows_of
+from clipes_core.config.extras import NOTEBOOK
 from clipes_core.evaluation.scored import PSEUDO_MASK
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def run_table(run: "Run") -> "pd.DataFrame":
         ConfigError: pandas is not installed.
         ArtifactError: an artifact cannot be read.
     """
+    NOTEBOOK.check("Run.to_pandas", "")
     import pandas as pd
 
     listed, checks = run.listed, run.checks

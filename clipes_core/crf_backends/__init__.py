@@ -18,7 +18,7 @@ To add a backend, write its function in a new file of this folder and add a line
 from dataclasses import dataclass
 
 from clipes_core.config.choice import NamedFunction
-from clipes_core.config.extras import Extra
+from clipes_core.config.extras import PYDENSECRF, Extra
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,6 @@ CRF_BACKENDS = {
     "pydensecrf": CrfBackend(
         "clipes_core.crf_backends.pydensecrf:infer",
         exact=True,
-        extra=Extra("pydensecrf", module="pydensecrf", requirements="Python 3.11 or 3.12 and a C++ compiler"),
+        extra=PYDENSECRF,
     ),
 }

@@ -1,9 +1,15 @@
-"""Extensions of MMSegmentation. Importing this package registers each extension under its class name."""
+"""Extensions of MMSegmentation. Importing this package registers each extension under its class name.
+
+The import raises a ConfigError if MMSegmentation, which is an extra of clipes, is not installed.
+"""
 
 import warnings
 from contextlib import redirect_stdout
 
+from clipes_core.config.extras import TRAIN
+
 with warnings.catch_warnings(), redirect_stdout(None):  # silences reports of missing packages that clipes does not need
+    TRAIN.check("the segmenter", alternative="")
     warnings.filterwarnings("ignore", message="Fail to import", category=UserWarning)
     import mmseg.datasets
     import mmseg.models  # noqa: F401

@@ -29,6 +29,7 @@ from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES
 from clipes.tasks.storage.files import check_place, check_writable
 from clipes.tasks.storage.listed_store import ListedStore
 from clipes_core.config.dataset import DatasetConfig
+from clipes_core.config.extras import TRAIN
 from clipes_core.config.pseudo_masks import AUTO_TEMPLATE
 from clipes_core.config.run import RunConfig
 from clipes_core.dense_crf import check_crf
@@ -152,12 +153,12 @@ def check_training(run: PreparedRun) -> None:
 
 
 def check_request(config: RunConfig, until: str) -> None:
-    """Check the value of `--until`, the CRF backends, the vocabulary, and that the lists exist.
+    """Check the value of `--until`, the extras, the vocabulary, and that the lists exist.
 
     The check is fast, so call it first.
 
     Raises:
-        ConfigError: the stage or the vocabulary cannot be used, or the package of a CRF backend is not installed.
+        ConfigError: the stage or the vocabulary cannot be used, or an extra that the run needs is not installed.
         DatasetError: the list of the photos or of the evaluation photos does not exist.
         TransientError: the network or the server fails.
     """
@@ -171,6 +172,8 @@ def check_request(config: RunConfig, until: str) -> None:
     stages = _stages_until(config, until)
     if config.crf.enabled and MASKS.name in stages:
         check_crf(config.crf, "crf")
+    if SEGMENTER.name in stages:
+        TRAIN.check("train.enabled=true", "set train.enabled=false")
     if config.evaluation.crf.enabled and SEGMENTER_SCORES.name in stages:
         check_crf(config.evaluation.crf, "evaluation.crf")
     check_data_set(config)

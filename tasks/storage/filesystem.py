@@ -17,9 +17,11 @@ import fsspec.config
 from fsspec import AbstractFileSystem, get_filesystem_class
 from fsspec.implementations.local import LocalFileSystem
 
+from clipes_core.config.extras import S3
 from clipes_core.config.uri import is_uri, refusal, without_secrets
 from clipes_core.errors import StorageError, TransientError
 
+S3_PROTOCOLS = ("s3", "s3a")
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 FILE_TOO_LARGE = (
     f"a file exceeds the limit of this process or of the disk ({os.strerror(errno.EFBIG)}): raise the limit with "
@@ -106,7 +108,7 @@ def filesystem(uri: str) -> tuple[AbstractFileSystem, str]:
 def _connections(uri: str) -> dict[str, Any]:
     """Return the options that let enough threads access a store at the same time; botocore permits ten by default."""
     protocol = uri.partition("://")[0]
-    if protocol not in ("s3", "s3a"):
+    if protocol not in S3_PROTOCOLS:
         return {}
     users = fsspec.config.conf.get(protocol, {}).get("config_kwargs", {})
     return {"config_kwargs": {"max_pool_connections": CONNECTIONS, **users}}
@@ -120,8 +122,11 @@ def file_system_class(uri: str) -> type[AbstractFileSystem]:
     """
     if message := refusal(uri):
         raise StorageError(message)
+    protocol = uri.partition("://")[0]
+    if protocol in S3_PROTOCOLS and not S3.installed:
+        raise StorageError(f"{uri}: {S3.advice()}")
     try:
-        return get_filesystem_class(uri.partition("://")[0])
+        return get_filesystem_class(protocol)
     except (ValueError, ImportError) as exc:
         raise _not_openable(uri, exc) from exc
 

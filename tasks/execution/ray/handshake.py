@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from clipes.tasks.inputs.decoding import read_bytes
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.machine.devices import available_devices
-from clipes.tasks.runs.record.contents import REPORTED_PACKAGES
+from clipes.tasks.runs.record.contents import OPTIONAL_PACKAGES, REPORTED_PACKAGES
 from clipes.tasks.storage.files import read_file, write_file
 from clipes.tasks.storage.listing import find_file
 from clipes.tasks.storage.retry_policy import ONE_MINUTE, is_transient
@@ -17,7 +17,7 @@ from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.errors import ClipesError, ErrorKind, PhotoError, TransientError
 
 # Prefect runs only in the calling process. Different processors may need different builds of OpenCV.
-COMPARED_PACKAGES = tuple(name for name in REPORTED_PACKAGES if name not in ("prefect",))
+COMPARED_PACKAGES = tuple(name for name in (*REPORTED_PACKAGES, *OPTIONAL_PACKAGES) if name != "prefect")
 PROBE = b"clipes"
 TRIED_PHOTOS = 3  # Try several, because one photo may be unreadable on every machine.
 # Not CHANGED: before clipes refuses a machine, it checks that the calling process still sees the same file.

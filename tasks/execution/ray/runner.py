@@ -12,7 +12,7 @@ from clipes.tasks.execution.runner import Runner
 from clipes.tasks.machine.worker_state import NetworkWorkers
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord
 from clipes.tasks.plan.stage import Stage
-from clipes_core.config.extras import Extra
+from clipes_core.config.extras import RAY
 from clipes_core.config.run import RunConfig
 from clipes_core.config.section import Section
 
@@ -24,7 +24,6 @@ NO_CLIENT = (
     "clipes must itself run on a machine of the cluster, so it accepts no ray:// address: start the command there, and "
     "set the address to auto or HOST:6379"
 )
-RAY = Extra("ray", module="ray", requirements="240 MB of disk space")
 
 
 class RaySettings(Section):

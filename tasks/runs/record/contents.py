@@ -31,12 +31,14 @@ REPORTED_PACKAGES = (
     "numpy",
     "opencv-python",
     "prefect",
-    "onedl-mmengine",
-    "onedl-mmcv",
-    "onedl-mmsegmentation",
 )
 ROWS_AT_ONCE = 10_000
-OPTIONAL_PACKAGES = {"pydensecrf2": "crf.backend=pydensecrf"}  # package -> the setting that needs it
+OPTIONAL_PACKAGES = {  # package -> the setting that needs it
+    "onedl-mmengine": "train.enabled=true",
+    "onedl-mmcv": "train.enabled=true",
+    "onedl-mmsegmentation": "train.enabled=true",
+    "pydensecrf2": "crf.backend=pydensecrf",
+}
 
 
 def run_json(run: PreparedRun) -> dict[str, Any]:

@@ -54,7 +54,8 @@ def test_run_json_holds_the_inputs_of_the_run():
 
 def test_run_json_lists_the_versions_of_packages():
     versions = run_json(run_of("texts"))["versions"]
-    assert list(versions) == ["python", *REPORTED_PACKAGES, *(["pydensecrf2"] if find_spec("pydensecrf") else [])]
+    installed = [name for name in contents.OPTIONAL_PACKAGES if name != "pydensecrf2" or find_spec("pydensecrf")]
+    assert list(versions) == ["python", *REPORTED_PACKAGES, *installed]
     assert versions["python"] == platform.python_version()
     assert all(versions[name] == version(name) for name in versions if name != "python")
 
