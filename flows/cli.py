@@ -21,18 +21,13 @@ from clipes.flows.commands.start.init import init
 from clipes.flows.commands.start.prompts import prompts
 from clipes.flows.commands.start.run import run
 from clipes.flows.exit_codes import Commands, exit_codes
+from clipes.flows.prefect_settings import choose_settings
 from clipes.flows.terminal.consoles import out
 from clipes.tasks.machine.interruption import handle_signals
 from clipes.tasks.machine.log import show_log
 from clipes.tasks.machine.terminal import prepare_streams
 
-# Prefect reads these variables when it is imported. The user's environment takes precedence.
-for _name, _value in {
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the command itself reports failures
-    "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",  # also failures of threads that send logs and events to the server
-}.items():
-    os.environ.setdefault(_name, _value)
+choose_settings(os.environ)  # before any module imports Prefect
 
 COMMANDS = {  # title in the help -> the commands below it
     "Make masks": (init, check, run, estimate, prompts),

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import typer
+from rich.text import Text
 from typer.core import TyperGroup
 from typing_extensions import override
 
@@ -19,6 +20,7 @@ from clipes.tasks.machine.interruption import (
     interruption_first,
 )
 from clipes.tasks.machine.prefect_server import translate_prefect_errors
+from clipes.tasks.machine.terminal import printable
 from clipes.tasks.storage.filesystem import FILE_TOO_LARGE
 from clipes_core.config.uri import without_secrets
 from clipes_core.errors import ClipesError, ServerLostError, StageError, UsageError
@@ -112,4 +114,4 @@ def _end(code: int, message: str) -> None:
 
 def _report(message: str) -> None:
     for line in without_secrets(message).splitlines():
-        err.print(f"clipes: {line}")
+        err.print(Text.assemble(("clipes:", "red"), f" {printable(line)}"))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
 from clipes.tasks.commands.check.rejects import reject_lines
 from clipes.tasks.machine.terminal import printable
@@ -28,6 +29,10 @@ if TYPE_CHECKING:  # Importing these modules loads torch, which would delay `cli
 
 WITHOUT_RESULT = "photos without a result (a mask, a score or a prediction): see the reasons in"
 UNFINISHED = ("running", "interrupted")  # states of runs that have not written their last files
+STYLES = {
+    **{"completed": "green", "running": "cyan", "interrupted": "yellow", "cancelled": "yellow", "failed": "red"},
+    **{"yes": "green", "NO": "red", "warning": "yellow"},
+}
 STAGE_COLUMNS = {
     "shards": "shards",
     "cached": "cached_shards",
@@ -94,8 +99,9 @@ def print_metrics(console: Console, metrics: Mapping[str, Any]) -> None:
 def print_status(console: Console, status: RunStatus) -> None:
     """Print the progress of a run, or how it ended."""
     run = status.run
-    state = f"{status.state}, run it again to resume" if status.interrupted else status.state
-    console.print(f"run {run['name']}: {state}, started {run['started']}, {run['photos']} photos")
+    advice = ", run it again to resume" if status.interrupted else ""
+    facts = f"{advice}, started {run['started']}, {run['photos']} photos"
+    console.print(Text.assemble(printable(f"run {run['name']}: "), styled(status.state), facts))
     if run["error"]:
         console.print(run["error"])
     if status.rejects:
@@ -121,6 +127,11 @@ def _print_not_run(console: Console, status: RunStatus) -> None:
         if skipped:
             first = f"shard {skipped[0]['shard']}: {skipped[0]['reason']}"
             console.print(f"{stage}: {len(skipped)} of {len(rows)} shards were not run; the first is {first}")
+
+
+def styled(word: str) -> Text:
+    """Return the state of a run, or the result of a check, in its colour. Only a terminal shows colours."""
+    return Text(word, STYLES.get(word, ""))
 
 
 def print_exported(console: Console, exported: "Exported", name: str, to: str) -> None:
@@ -172,7 +183,7 @@ def print_findings(console: Console, findings: Sequence["Finding"]) -> bool:
     table = new_table("check", "works", "result", numbers=False)
     words = {True: "yes", False: "NO", None: "warning"}
     for finding in findings:
-        table.add_row(finding.what, words[finding.works], without_secrets(finding.detail))
+        table.add_row(finding.what, styled(words[finding.works]), without_secrets(finding.detail))
     print_table(console, table)
     return all(finding.works is not False for finding in findings)
 
@@ -208,19 +219,38 @@ def _scores_table(metrics: Mapping[str, Any]) -> Table:
 def print_table(console: Console, table: Table) -> None:
     """Print a table without cutting off a cell.
 
-    If the console is too narrow, the lines of the table are longer than the console, and the terminal wraps them.
+    If the console is too narrow, the columns that hold only zeros are left out, and then the first column is wrapped.
+    If it is still too narrow, the lines are longer than the console, and the terminal wraps them.
     """
-    needed = sum(_width(column) + 1 for column in table.columns)  # each column is followed by a blank
-    if needed > console.width:
-        table.width = needed
+    if _needed(table) > console.width:
+        table = _without_zeros(table)
+    if _needed(table) > console.width:
+        table.columns[0].no_wrap = False
+        table.width = max(_needed(table), console.width)
     console.print(table)
+
+
+def _needed(table: Table) -> int:
+    return sum(_width(column) for column in table.columns) + len(table.columns) - 1  # a blank between columns
 
 
 def _width(column: Column) -> int:
     """Return the smallest width at which no cell of a column is cut off, and no word of the column is divided."""
     cells = [printable(str(cell)) for cell in (column.header, *column.cells)]
-    parts = cells if column.no_wrap else [word for cell in cells for word in cell.split()]
+    parts = [part for cell in cells for part in (cell.splitlines() if column.no_wrap else cell.split())]
     return max(map(cell_len, parts), default=0)
+
+
+def _without_zeros(table: Table) -> Table:
+    kept = [column for column in table.columns if not all(str(cell) in ("0", "") for cell in column.cells)]
+    narrow = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in kept:
+        narrow.add_column(
+            column.header, justify=column.justify, no_wrap=column.no_wrap, overflow=column.overflow, vertical="bottom"
+        )
+    for cells in zip(*(column.cells for column in kept), strict=True):
+        narrow.add_row(*cells)
+    return narrow
 
 
 def new_table(first: str, *others: str, numbers: bool = True) -> Table:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from rich.console import Console
 
-from clipes.flows.terminal.result_tables import new_table, print_table
+from clipes.flows.terminal.result_tables import new_table, print_table, styled
+from clipes.tasks.stages.registry import run_names
 from clipes.tasks.storage.run_status import RunStatus
 from clipes_core.errors import ClipesError
 from clipes_core.evaluation.scored import PSEUDO_MASK, SEGMENTER_MASK
@@ -18,12 +19,13 @@ def print_runs(console: Console, runs: Mapping[str, RunStatus | ClipesError]) ->
         runs: name of each run -> its status, or the error that occurred when its files were read.
     """
     read = {name: status for name, status in runs.items() if isinstance(status, RunStatus)}
-    table = new_table("run", "state", "until", "photos", "masks mIoU", "segmenter mIoU", "started (UTC)")
+    table = new_table("run", "state", "until", "photos", "mIoU of\nmasks", "mIoU of\nsegmenter", "started (UTC)")
     for name, status in sorted(read.items(), key=lambda run: run[1].run["started"], reverse=True):
         run = status.run
         scores = (_miou(status, scored.key) for scored in (PSEUDO_MASK, SEGMENTER_MASK))
         started = run["started"][:16].replace("T", " ")
-        table.add_row(name, status.state, run["until"], str(run["photos"]), *scores, started)
+        until = "" if run["until"] == run_names()[-1] else run["until"]
+        table.add_row(name, styled(status.state), until, str(run["photos"]), *scores, started)
     print_table(console, table)
     for name, found in runs.items():
         if isinstance(found, ClipesError):

@@ -250,6 +250,17 @@ def test_every_number_of_a_table_appears_whole_at_any_width(table, width):
     assert set(numbers) <= set(re.findall(r"\d+(?:\.\d+)?", console.file.getvalue()))
 
 
+def test_on_a_narrow_terminal_columns_of_zeros_are_left_out():
+    console = TerminalConsole(io.StringIO())
+    console.width = 80
+    counts = {**COUNTS, "images": 123_456, "computed_rows": 123_456, "wall_seconds": 12345.6, "busy_seconds": 98765.4}
+    print_metrics(console, {"stages": dict.fromkeys(all_names(), counts)})
+    header, *rows = console.file.getvalue().splitlines()
+    assert header.split() == ["stage", "shards", "rows", "computed", "rows/s", "wall", "s", "busy", "s"]
+    assert len(rows) == len(all_names())
+    assert max(map(len, rows)) <= 80
+
+
 def test_a_warning_of_doctor_is_no_failure():
     console = Console(file=io.StringIO(), width=100)
     found = [Finding("ports", None, "open"), Finding("store", True, "can be written")]
