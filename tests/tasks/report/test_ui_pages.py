@@ -89,6 +89,13 @@ def test_web_addresses_are_links_and_other_uris_are_code(scenes_facts):
     assert f"| store | `{scenes_facts.config.store}` |" in page
 
 
+def test_the_report_opens_only_if_the_server_shows_it(scenes_facts):
+    assert "[Open the report](/clipes/reports/1/report.html)" in report_page(
+        scenes_facts, "/runs/scenes/report.html", "/clipes/reports/1/report.html"
+    )
+    assert "Open the report" not in report_page(scenes_facts, "/runs/scenes/report.html")
+
+
 def test_markdown_in_names_and_error_reasons_is_escaped(tiny, pool):
     tiny.add("<b>a|b_c_`")
     (tiny.folder / "broken`|.png").write_bytes(b"no picture")
