@@ -43,19 +43,22 @@ FORMATS = {
     ),
 }
 DEFAULT_FORMAT, SEGMENTER_FORMAT = "voc", "voc-server"
+TO_CHECK = "to-check"
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What an export of pseudo masks contains in addition to the masks.
+    """What an export of pseudo masks contains: which masks, and what in addition to them.
 
     Attributes:
         confidence: whether it contains the confidence maps.
         photos: whether it contains the photos.
+        only: `TO_CHECK` for only the photos that a person should look at; None for all photos.
     """
 
     confidence: bool = False
     photos: bool = False
+    only: str | None = None
 
 
 def export_run(
@@ -69,7 +72,7 @@ def export_run(
         name: name of the run.
         to: target folder, as a path or URI; it is created if it does not exist.
         ignore_below: confidence threshold in [0, 1]. Pixels of pseudo masks with a lower confidence become 255.
-        options: what the export contains in addition to the masks.
+        options: which masks the export contains, and what in addition to them.
 
     Raises:
         ConfigError: the format does not exist.
@@ -84,22 +87,28 @@ def export_run(
     """
     chosen = look_up(FORMATS, format_name, "--format")
     if chosen.of_segmenter and options != ExportOptions():
-        raise UsageError(f"--format {format_name} contains no photos or confidence maps: leave out these options")
+        raise UsageError(f"--format {format_name} takes none of the options --confidence, --photos and --only")
+    if options.only not in (None, TO_CHECK):
+        raise UsageError(f"--only: got {options.only!r}; the only value is {TO_CHECK}")
     # Imported here, so that a mistake in the arguments is reported before numpy and torch are loaded.
     from clipes.tasks.storage.artifact_store import ArtifactStore
     from clipes.tasks.storage.run_files import RunFiles
     from clipes.tasks.storage.run_status import read_run
 
     run, store = read_run(store_uri, name), ArtifactStore(store_uri)
-    from clipes.tasks.commands.export.files import class_list, manifest
+    from clipes.tasks.commands.export.files import class_list, manifest, to_check
     from clipes.tasks.commands.export.run_masks import ExportRequest
     from clipes.tasks.commands.output_folder import OutputFolder
 
+    checked = to_check.find_photos(store_uri, run) if options.only == TO_CHECK else None
     output = OutputFolder(to, RunFiles(store_uri, name).input_uris, marker=manifest.FILE)
-    output.check([class_list.FILE, manifest.FILE])
-    request = ExportRequest(run, store, output, ignore_below, options.confidence, options.photos)
+    output.check([class_list.FILE, to_check.FILE, manifest.FILE])
+    only = None if checked is None else frozenset(photo.image_id for photo in checked)
+    request = ExportRequest(run, store, output, ignore_below, options.confidence, options.photos, only)
     with output.digests_saved():
         exported: Exported = import_module(chosen.module).export(request)
         output.write(class_list.FILE, class_list.Classes.of_run(run.run).to_json())
-        output.write(manifest.FILE, manifest.manifest(request, format_name, exported, None))
+        if checked is not None:
+            output.write(to_check.FILE, to_check.to_csv(checked))
+        output.write(manifest.FILE, manifest.manifest(request, format_name, exported, options.only))
     return replace(exported, remaining=output.remaining)

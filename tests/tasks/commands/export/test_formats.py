@@ -65,12 +65,13 @@ def test_the_help_lists_the_formats():
         (["--format", "png"], f"--format: Input should be {KNOWN} (got 'png')"),
         (
             ["--segmenter", "--photos"],
-            "--format voc-server contains no photos or confidence maps: leave out these options",
+            "--format voc-server takes none of the options --confidence, --photos and --only",
         ),
         (
             ["--format", "voc", "--segmenter"],
             "--segmenter means --format voc-server, not voc: leave out one of the two",
         ),
+        (["--only", "bad"], "--only: got 'bad'; the only value is to-check"),
         (
             ["--segmenter"],
             "no run nobody in ./clipes-store, which does not exist: name the store of the run with --store",
