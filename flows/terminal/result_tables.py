@@ -115,6 +115,11 @@ def print_status(console: Console, status: RunStatus) -> None:
     print_table(console, table)
 
 
+def styled(word: str) -> Text:
+    """Return the state of a run, or the result of a check, in its colour. Only a terminal shows colours."""
+    return Text(word, STYLES.get(word, ""))
+
+
 def print_exported(console: Console, exported: "Exported", name: str, to: str) -> None:
     """Print how many masks of a run were exported, and why some photos have none."""
     unfinished = exported.state in UNFINISHED
@@ -224,11 +229,6 @@ def _without_zeros(table: Table) -> Table:
     for cells in zip(*(column.cells for column in kept), strict=True):
         narrow.add_row(*cells)
     return narrow
-
-
-def styled(word: str) -> Text:
-    """Return the state of a run, or the result of a check, in its colour. Only a terminal shows colours."""
-    return Text(word, STYLES.get(word, ""))
 
 
 def new_table(first: str, *others: str, numbers: bool = True) -> Table:
