@@ -7,6 +7,7 @@ from support.report_runs import store_and_name, write_run_files
 from support.small_runs import make_run
 
 from clipes.tasks.commands.status_json import runs_json, status_json
+from clipes.tasks.runs.ledger import SHARD_STATES
 from clipes.tasks.storage.run_status import read_run, read_runs
 
 
@@ -28,14 +29,7 @@ def test_the_status_of_a_run_as_json(store):
     assert found["folder"] == f"{store}/runs/tiny"
     assert found["report"] is None
     stages = {each["stage"]: each for each in found["stages"]}
-    assert stages["masks"]["shards"] == {
-        "total": 1,
-        "pending": 0,
-        "running": 0,
-        "cached": 0,
-        "completed": 1,
-        "failed": 0,
-    }
+    assert stages["masks"]["shards"] == {"total": 1, **dict.fromkeys(SHARD_STATES, 0), "completed": 1}
     assert (stages["masks"]["rows"], stages["cams"]["errors"]) == (3, 1)
     (failure,) = found["failures"]
     assert (failure["stage"], failure["kind"], failure["photos"]) == ("cams", "missing", 1)
