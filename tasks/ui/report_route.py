@@ -2,7 +2,7 @@
 
 A flow run states the path of its report in a label. The server sends only the report of the flow run in the URL and the
 scripts with its further photos, only if they lie in the folder of a run, and only to browsers on this machine. The
-headers of the answer forbid the report to reach Prefect's API or any other server.
+headers of the answer forbid the scripts of a report to use Prefect's API.
 """
 
 import json
