@@ -256,9 +256,13 @@
     const base = layer === "confidence" ? photo.images.confidence : photo.images.photo;
     context.imageSmoothingEnabled = options.smooth;
     context.imageSmoothingQuality = "high";
-    context.filter = layer === "cam" || layer === "errors" ? "grayscale(1)" : "none";
     context.drawImage(base, 0, 0, width, height);
-    context.filter = "none";
+    if (layer === "cam" || layer === "errors") {
+      context.globalCompositeOperation = "saturation"; // not a filter, which Safari lacks
+      context.fillStyle = "#808080";
+      context.fillRect(0, 0, width, height);
+      context.globalCompositeOperation = "source-over";
+    }
     const over = (source, opacity) => {
       context.globalAlpha = opacity;
       context.drawImage(source, 0, 0, width, height);
@@ -278,27 +282,35 @@
 
   // ---- Cards -------------------------------------------------------------------------------------------------------
 
-  async function drawThumbnails(card) {
+  /** Draw a layer over its picture on a card, whose longer side gets `side` pixels. */
+  function drawThumbnail(photo, image, layer, side, cam = 0) {
+    const canvas = make("canvas", { "aria-hidden": "true" });
+    const scale = side / Math.max(photo.width, photo.height);
+    [canvas.width, canvas.height] = [Math.round(photo.width * scale), Math.round(photo.height * scale)];
+    const options = { opacity: 0.55, outlines: layer !== "cam", smooth: true, cam, side };
+    drawLayer(canvas.getContext("2d"), photo, layer, options, canvas.width, canvas.height);
+    image.parentElement.append(canvas);
+  }
+
+  async function drawCard(card) {
     const photo = Photo.of(card);
     await photo.load();
-    const draw = (figure, layer, cam = 0) => {
-      const canvas = make("canvas", { "aria-hidden": "true" });
-      const scale = Math.max(1, Math.round(512 / Math.max(photo.width, photo.height)));
-      [canvas.width, canvas.height] = [photo.width * scale, photo.height * scale];
-      const options = { opacity: 0.55, outlines: layer !== "cam", smooth: true, cam, side: 512 };
-      drawLayer(canvas.getContext("2d"), photo, layer, options, canvas.width, canvas.height);
-      $("canvas", figure)?.remove();
-      figure.append(canvas);
-    };
-    for (const role of ["mask", "truth"]) if (photo[role]) draw(photo.images[role].parentElement, role);
-    photo.cams.forEach((cam, place) => draw(cam.img.parentElement, "cam", place));
+    if (photo.mask) drawThumbnail(photo, photo.images.mask, "mask", 512);
+    if (photo.truth) drawThumbnail(photo, photo.images.truth, "truth", 256);
+    photo.canvases = {}; // a page may have hundreds of cards
+  }
+
+  async function drawCams(card) {
+    const photo = Photo.of(card);
+    await photo.load();
+    photo.cams.forEach((cam, place) => drawThumbnail(photo, cam.img, "cam", 256, place));
   }
 
   const nearby = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {
       if (!isIntersecting) continue;
       nearby.unobserve(target);
-      drawThumbnails(target);
+      drawCard(target);
     }
   }, { rootMargin: "600px" });
 
@@ -313,6 +325,7 @@
       event.preventDefault();
       viewer.open(card);
     });
+    $(".more", card).addEventListener("toggle", () => drawCams(card), { once: true });
     nearby.observe(card);
   }
 
@@ -543,6 +556,7 @@
     // Opening, closing and moving between photos
 
     async open(card) {
+      if (this.photo) this.photo.canvases = {};
       this.card = card;
       this.photo = null;
       this.view = { zoom: 1, x: 0.5, y: 0.5 };

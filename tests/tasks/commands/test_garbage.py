@@ -230,6 +230,15 @@ def test_partially_written_files_are_garbage_after_a_day(local):
     assert found(local, age=DAY + 60) == short_names(*map(str, left))
 
 
+def test_the_further_photos_of_a_report_belong_to_its_run(store):
+    run(store, artifacts=[artifact(store, "masks")])
+    files = RunFiles(store.uri, "voc12")
+    files.write_bytes("report/photos-0001.js", b"clipesPhotos('');")
+    assert found(store) == []
+    files.write_bytes(f"report/.photos-0001.js.{uuid.uuid4().hex}.tmp", b"clipesPh")
+    assert len(found(store, age=DAY + 60)) == 1
+
+
 def test_garbage_is_counted_and_removed_by_stage(store):
     run(store, artifacts=[artifact(store, "masks")])
     for stage, shard in (("masks", 0), ("masks", 1), ("cams", 0)):
