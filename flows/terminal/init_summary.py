@@ -36,7 +36,7 @@ def _next_steps(done: Initialised) -> list[str]:
     config, vocabulary, *lists = map(_shown, done.files)
     if not done.inspection.classes:
         return [f"next     name your classes in {vocabulary}, write the labels of the photos into {', '.join(lists)}"]
-    return [f"next     look at the background words in {vocabulary}, then: clipes run {config}"]
+    return [f"next     look at the background words in {vocabulary}, then: clipes check {config}; clipes run {config}"]
 
 
 def _shown(path: Path) -> str:

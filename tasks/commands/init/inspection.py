@@ -58,6 +58,8 @@ def inspect_folder(
     if labels is not None:
         content = content.with_labels(labels)
     fitting = list(recognise(content, layout))
+    if layout is None and labels is None and len(fitting) == 1:  # photos without labels
+        fitting = [*_labelled_beside(content, ignored), *fitting]
     if labels is not None and not any(map(_uses_a_file, fitting)):
         raise UsageError(f"--labels: {labels} is no table or COCO file that names photos in {content.root}")
     if not fitting:
@@ -71,12 +73,27 @@ def inspect_folder(
     photos = tuple(_usable(content, found.photos, doubts))
     _doubt_files(content, found, doubts)
     _doubt_copies(content, photos, doubts)
-    if found.layout == "plain" and (beside := _label_files_beside(content)):
-        doubts.add("files beside the folder that may have the labels (give one with --labels)", *beside)
     if found.layout != "plain" and (empty := [photo.path for photo in photos if not photo.labels]):
         doubts.add("photos without labels, whose masks will be all background", *empty)
     found = replace(found, photos=photos)
     return Inspection(content, found, find_classes(photos, found.classes, read_proposals(), doubts))
+
+
+def _labelled_beside(folder: PhotoFolder, ignored: Collection[Path]) -> list[Found]:
+    """Return what the file beside the folder finds that labels most photos of the folder, if there is such a file."""
+    files = [path for path in sorted(folder.root.parent.iterdir()) if path.suffix.lower() in LABEL_SUFFIXES]
+    read = [
+        (path, found)
+        for path in files
+        if path not in ignored
+        for name in LAYOUTS_OF_FILES
+        for found in recognise(folder.with_labels(path), name)
+    ]
+    if not read:
+        return []
+    path, best = max(read, key=lambda each: len(each[1].photos))
+    best.doubts.add("the folder has no labels, so the labels are those of a file beside it", path.name)
+    return [best]
 
 
 def _uses_a_file(found: Found) -> bool:
@@ -110,11 +127,6 @@ def _doubt_files(folder: PhotoFolder, found: Found, doubts: Doubts) -> None:
     unused = [path for path in folder.masks if path not in used]
     if unused and found.settings.get("format") != "voc":
         doubts.add("PNG files in folders of masks, which are not used (own-data.md says how to score masks)", *unused)
-
-
-def _label_files_beside(folder: PhotoFolder) -> list[str]:
-    files = (path for path in folder.root.parent.iterdir() if path.suffix.lower() in LABEL_SUFFIXES)
-    return sorted(f"../{path.name}" for path in files)
 
 
 def _doubt_copies(folder: PhotoFolder, photos: Sequence[LabelledPhoto], doubts: Doubts) -> None:

@@ -24,7 +24,8 @@ def test_the_summary_shows_what_was_found_doubted_and_written(tmp_path, monkeypa
         "doubts",
         "  - photos outside the folders of the classes, which are left out: 1 ([b]x.jpg)",
         "wrote    pets.yaml, pets-classes.yaml, pets-photos.csv",
-        "next     look at the background words in pets-classes.yaml, then: clipes run pets.yaml",
+        "next     look at the background words in pets-classes.yaml, then: clipes check pets.yaml; "
+        "clipes run pets.yaml",
     ]
 
 

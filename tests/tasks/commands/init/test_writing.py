@@ -160,11 +160,15 @@ def test_the_labels_may_lie_in_another_folder(animals, path):
     assert init_labels(animals, labels="labels.csv") == {photo: {"hound"} for photo in TWO}
 
 
-def test_a_table_beside_plain_photos_is_a_doubt(photos):
-    write_photos(photos, ["a.jpg"])
-    (photos.parent / "labels.csv").write_text("image,labels\na.jpg,dog\n")
-    text = "files beside the folder that may have the labels (give one with --labels): 1 (../labels.csv)"
-    assert text in doubts_of(initialise("photos"))
+def test_labels_beside_a_folder_without_labels_are_used_and_doubted(photos):
+    write_photos(photos, ["a.jpg", "b.jpg"])
+    (photos.parent / "labels.csv").write_text("image;labels\na.jpg;dog\nb.jpg;cat\nc.jpg;cow\n")
+    (photos.parent / "days.csv").write_text("day,degrees\n1,20\n")
+    for _ in range(2):  # the second time, the list of the first time lies there, too
+        done = initialise("photos", force=True)
+        assert labels_read(done, photos) == {"a.jpg": {"dog"}, "b.jpg": {"cat"}}
+        text = "the folder has no labels, so the labels are those of a file beside it: 1 (labels.csv)"
+        assert text in doubts_of(done)
 
 
 @pytest.mark.parametrize(("labels", "message"), [("gone.csv", "no file gone.csv"), ("notes.txt", "names photos in")])
