@@ -15,6 +15,7 @@ from clipes.flows.commands.results.runs import runs
 from clipes.flows.commands.results.status import status
 from clipes.flows.commands.results.ui import ui
 from clipes.flows.commands.start.check import check
+from clipes.flows.commands.start.config import config
 from clipes.flows.commands.start.estimate import estimate
 from clipes.flows.commands.start.prompts import prompts
 from clipes.flows.commands.start.run import run
@@ -32,7 +33,7 @@ for _name, _value in {
 }.items():
     os.environ.setdefault(_name, _value)
 
-COMMANDS = (run, check, estimate, prompts, status, runs, report, export, predict, gc, ui, doctor)
+COMMANDS = (run, check, config, estimate, prompts, status, runs, report, export, predict, gc, ui, doctor)
 
 app = typer.Typer(
     cls=Commands,
