@@ -46,8 +46,14 @@ class ClassEntry(Section):
 class Vocabulary(Section):
     """The classes 1..K and the background words of a data set."""
 
-    classes: tuple[ClassEntry, ...]
-    background_words: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    classes: tuple[ClassEntry, ...] = Field(
+        description="The classes, in the order of their ids: the first one has id 1. At most 254."
+    )
+    background_words: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (),
+        description="Words for what surrounds the classes. They compete with the classes in the softmax. Needed if "
+        "`cam.softmax` and `prompts.background` are true.",
+    )
 
     @model_validator(mode="after")
     def _ids_fit_and_names_differ(self) -> Self:

@@ -60,7 +60,7 @@ class DatasetConfig(Section):
     empty: Literal["background", "reject"] = Field(
         "background",
         description="How clipes treats photos without labels. background: the masks of these photos are entirely "
-        "background; reject: these photos get no masks, and clipes records them as failed.",
+        "background; reject: these photos get no masks, and count as failed photos (`execution.max_failure_rate`).",
     )
     max_side: int = Field(
         1024,

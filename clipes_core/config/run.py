@@ -79,7 +79,8 @@ class RunConfig(Section):
         ...,
         max_length=NAME_LENGTH,
         json_schema_extra={"pattern": RUN_NAME},
-        description="Name of the run. clipes replaces {date} and {time} with the date and time of the run's start.",
+        description="Name of the run, and of its folder in the store: letters, digits, dots, underscores and hyphens. "
+        "clipes replaces {date} and {time} with the date and time of the run's start.",
     )
     store: str = Field(
         "./clipes-store", description="Folder in which clipes stores artifacts and runs: a path or any fsspec URI."

@@ -128,7 +128,7 @@ class EvaluationConfig(Section):
         ge=1,
         le=10_000,
         validate_default=True,
-        description="Distance from one crop to the next in mode slide [px].",
+        description="Distance from one crop to the next in mode slide [px]; at most `crop`.",
     )
     scales: tuple[Annotated[float, Field(gt=0, le=4)], ...] = Field(
         (1.0,),

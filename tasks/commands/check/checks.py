@@ -133,7 +133,9 @@ class _Checks:
         if listings:
             photos = listings[0].photos
             with_truth = sum(photo.truth_uri is not None for photo in photos)
-            needed = needed_bytes(config, len(photos), sample.mean_pixels, with_truth, self._parameters)
+            needed = needed_bytes(
+                config, len(photos), sample.mean_pixels(config.dataset.max_side), with_truth, self._parameters
+            )
             yield from self._run("disk", lambda: check_space(config, needed))
 
     def _list(self, found: list[Listing], vocabulary: Vocabulary) -> Iterator[Finding]:

@@ -13,9 +13,11 @@ from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos
 from clipes.tasks.inputs.sources.source import ABSENT
 from clipes.tasks.inputs.truth import load_ids, load_truth
 from clipes.tasks.runs.truth_warnings import CAUSES
+from clipes_core.config.execution import describe_limit, permitted_failures
 from clipes_core.config.run import RunConfig
 from clipes_core.errors import PhotoError
 from clipes_core.evaluation.truth_check import PhotoTruth, check_truths
+from clipes_core.preprocessing import limited_size
 from clipes_core.pseudo_mask import IGNORE_INDEX
 from clipes_core.vocabulary import Vocabulary
 
@@ -46,10 +48,10 @@ class Sample:
     faults: Mapping[str, str]
     notes: Mapping[str, int]
 
-    @property
-    def mean_pixels(self) -> float:
-        """The mean number of pixels of a photo at its full size; that of a VOC photo if no photo was opened."""
-        return float(np.mean([height * width for height, width in self.loaded.values()] or [500 * 375]))
+    def mean_pixels(self, max_side: int) -> float:
+        """Return the mean number of pixels of a reduced photo; that of a VOC photo if no photo was opened."""
+        sizes = [limited_size(size_hw, max_side) for size_hw in self.loaded.values()]
+        return float(np.mean([height * width for height, width in sizes] or [500 * 375]))
 
 
 def spread(photos: Sequence[Photo], count: int = SAMPLE) -> list[Photo]:
@@ -83,9 +85,10 @@ def check_rejects(listing: Listing, config: RunConfig, section: str = "rejected"
     if not listing.rejects:
         return
     permanent = sum(not reject.kind.transient for reject in listing.rejects)
-    rate = config.execution.max_failure_rate
-    fails = permanent > rate * total
-    advice = f"more than execution.max_failure_rate={rate:g} permits: correct them, or raise it" if fails else ""
+    limits = config.execution.max_failure_rate, config.execution.tolerated_failures
+    permitted = permitted_failures(total, *limits)
+    fails = permanent > permitted
+    advice = f"{describe_limit(permitted, *limits)}: correct them, or raise the limit" if fails else ""
     lines = "\n".join(reject_lines(listing.rejects))
     yield Finding(
         section,

@@ -19,7 +19,7 @@ from open_clip.model import CLIP, build_model_from_openai_state_dict
 from open_clip.transformer import QuickGELU
 from support.web_server import Handler, serve
 
-from clipes.tasks.models.clip import Clip, load_clip, weights_digest
+from clipes.tasks.models.clip import Clip, find_weights, load_clip, weights_digest
 from clipes.tasks.models.clip_architecture import MODEL_FOLDERS
 from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.errors import WeightsError
@@ -365,9 +365,9 @@ except WeightsError as exc: print(exc)
 REPOSITORY = "timm/vit_base_patch16_clip_224.openai"
 
 
-def digest_of_the_default(home, hub):
+def digest_of_the_default(home, hub, program=DIGEST):
     environment = {**os.environ, "HF_HOME": str(home), "HF_ENDPOINT": hub, "HF_HUB_DISABLE_XET": "1"}
-    return subprocess.run([sys.executable, "-c", DIGEST], env=environment, capture_output=True, text=True, check=True)
+    return subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
 
 
 class Hub(Handler):
@@ -393,6 +393,31 @@ def test_a_tag_is_downloaded_once_and_then_used_without_the_hub(tmp_path):
     with serve(Hub) as url:
         assert digest_of_the_default(tmp_path, url).stdout.split() == [digest]
     assert digest_of_the_default(tmp_path, url).stdout.split() == [digest]
+
+
+PLACE = """
+from clipes_core.config.run import ClipConfig
+from clipes.tasks.models.clip import find_weights, weights_digest
+before = find_weights(ClipConfig())
+weights_digest(ClipConfig())
+after = find_weights(ClipConfig())
+print(before.path, before.size_bytes, before.url, before.cache, after.path.read_text(), after.size_bytes)
+"""
+
+
+def test_the_place_of_a_tag_is_found_without_a_download_and_later_in_the_cache(tmp_path):
+    with serve(Hub) as url:
+        shown = digest_of_the_default(tmp_path, url, PLACE).stdout.split()
+    address = f"{url}/{REPOSITORY}/resolve/main/open_clip_model.safetensors"
+    assert shown == ["None", "7", address, str(tmp_path / "hub"), "weights", "7"]
+
+
+def test_the_place_of_other_weights_is_found(seeded_weights, configs):
+    assert find_weights(ClipConfig(pretrained="random:0")) is None
+    assert find_weights(ClipConfig(pretrained=str(seeded_weights))).path == seeded_weights
+    shipped = find_weights(ClipConfig(model="clipes-demo", pretrained="clipes-demo"))
+    assert shipped.path.name == "clipes-demo.safetensors"
+    assert shipped.size_bytes == shipped.path.stat().st_size
 
 
 def test_a_hub_that_does_not_answer_is_reported_in_one_line_without_repeated_requests(tmp_path):

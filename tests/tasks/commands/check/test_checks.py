@@ -20,7 +20,7 @@ store: ./store
 dataset: {format: list, root: photos, split: photos.csv, classes: farm.yaml, truth: masks}
 clip: {model: clipes-demo, pretrained: clipes-demo}
 train: {enabled: false, mmseg_config: demo}
-execution: {max_failure_rate: 0.2}
+execution: {max_failure_rate: 0.2, tolerated_failures: 0}
 """
 VOCABULARY = "background_words: [ground, sky]\nclasses: [{name: tractor}, {name: dog}]\n"
 SIZE_HW = 40, 60
@@ -91,7 +91,7 @@ def test_a_misspelt_class_is_counted_with_a_suggestion_and_is_a_problem_if_a_run
     write_list({**PHOTOS, "one": "tracktor", "two": "cat"})
     [fault] = faults()
     assert (fault.what, fault.works) == ("rejected", False)
-    assert fault.detail.startswith("2 of 4 photos, more than execution.max_failure_rate=0.2 permits: ")
+    assert fault.detail.startswith("2 of 4 photos, more than 0, the limit of execution.max_failure_rate=0.2 ")
     assert fault.detail.endswith(
         "\n2 unknown_class: unknown class 'tracktor'; did you mean 'tractor'? (one); unknown class 'cat' (two)"
     )
@@ -99,7 +99,7 @@ def test_a_misspelt_class_is_counted_with_a_suggestion_and_is_a_problem_if_a_run
 
 def test_a_few_rejected_lines_are_a_warning(farm):
     write_list({**PHOTOS, "none": "dog"})
-    [fault] = faults("execution.max_failure_rate=0.3")
+    [fault] = faults("execution.tolerated_failures=1")
     assert (fault.what, fault.works) == ("rejected", None)
     assert fault.detail.startswith("1 of 5 photos\n1 missing: no file at ")
 
