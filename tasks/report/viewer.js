@@ -532,7 +532,7 @@
         if (button.dataset.layer) this.toggleLayer(button.dataset.layer);
         if (button.dataset.do) this.do(button.dataset.do);
       });
-      dialog.addEventListener("keydown", (event) => this.#onKey(event));
+      document.addEventListener("keydown", (event) => dialog.open && this.#onKey(event)); // wherever the focus is
       dialog.addEventListener("close", () => this.#onClose());
       $("[name=opacity]", dialog).addEventListener("input", (event) => this.set({ opacity: event.target.value / 100 }));
       $("[name=cam]", dialog).addEventListener("input", (event) => this.set({ cam: Number(event.target.value) }));

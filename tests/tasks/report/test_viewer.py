@@ -137,6 +137,18 @@ def test_keys_choose_what_is_shown(page):
     assert (pixels(page) != with_outlines).any()
 
 
+def test_keys_work_wherever_the_focus_is(wide):
+    open_first(wide)
+    wide.locator("#viewer-title").click()
+    wide.keyboard.press("c")
+    assert pressed(wide, ".layers button") == ["CAM"]
+    wide.locator("#viewer [name=opacity]").focus()
+    wide.keyboard.press("ArrowRight")  # moves the slider of the opacity
+    assert wide.locator("#viewer [name=opacity]").input_value() == "56"
+    wide.keyboard.press("t")
+    assert pressed(wide, ".layers button") == ["Truth"]
+
+
 def test_more_opacity_hides_more_of_the_photo(wide):
     open_masked(wide)
     wide.keyboard.press("o")
