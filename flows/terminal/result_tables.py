@@ -148,6 +148,8 @@ def print_exported(console: Console, exported: "Exported", name: str, to: str) -
             f"{exported.ignored:,} of {exported.pixels:,} pixels ({share:.1f} %) became 255 (ignore), because their "
             "confidence is too low; --ignore-below 0 keeps them"
         )
+    if exported.note:
+        console.print(exported.note)
     if exported.remaining:
         console.print(f"{exported.remaining} files of an earlier export are still in {to}; SHA256SUMS lists them first")
 

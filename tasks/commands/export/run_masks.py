@@ -50,6 +50,7 @@ class Exported:
         pixels: number of pixels of the written masks; 0 if the format does not count them.
         ignored: number of these pixels that became 255 because of their confidence.
         remaining: number of files in the target folder that an earlier export has written, and this one has not.
+        note: what the user must still do before another program can read the export; empty if nothing.
     """
 
     written: int
@@ -59,6 +60,7 @@ class Exported:
     pixels: int = 0
     ignored: int = 0
     remaining: int = 0
+    note: str = ""
 
 
 def count_exported(request: ExportRequest, stage: str, file: str, written: int) -> Exported:

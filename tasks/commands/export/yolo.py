@@ -4,6 +4,7 @@ YOLO cannot mark pixels that are to be ignored. They are in no polygon, so a tra
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import yaml
@@ -17,6 +18,7 @@ from clipes_core.pseudo_mask import IGNORE_INDEX
 FILE, FOLDER = "data.yaml", "labels"
 # A reader multiplies a coordinate by the size of the photo, and then truncates or rounds it. Both give the same pixel.
 OFFSET = 0.25  # [px]
+NO_PHOTOS = f"YOLO looks for the photos in {PHOTO_FOLDER}/ next to {FOLDER}/: export again with --photos"
 
 
 def export(request: ExportRequest) -> Exported:
@@ -32,7 +34,7 @@ def export(request: ExportRequest) -> Exported:
     names = {each.id - 1: each.name for each in classes.named}
     data = {"train": PHOTO_FOLDER, "val": PHOTO_FOLDER, "names": names}
     request.output.write(FILE, yaml.safe_dump(data, allow_unicode=True, sort_keys=False).encode())
-    return masks.outcome()
+    return replace(masks.outcome(), note="" if request.photos else NO_PHOTOS)
 
 
 def _lines(photo: MaskedPhoto) -> Iterator[str]:

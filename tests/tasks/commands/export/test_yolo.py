@@ -63,7 +63,8 @@ def test_supervision_reads_photos_and_masks(tmp_path):
         assert (found[image_id] == np.where(expected == 255, 0, expected)).all(), image_id
 
 
-def test_the_names_of_classes_survive(odd_run, tmp_path):
-    odd_run.export("yolo", tmp_path)
+def test_the_names_of_classes_survive_and_missing_photos_are_announced(odd_run, tmp_path):
+    assert "export again with --photos" in odd_run.export("yolo", tmp_path).note
+    assert odd_run.export("yolo", tmp_path, photos=True).note == ""
     data = yaml.safe_load((tmp_path / "data.yaml").read_text())
     assert data == {"train": "images", "val": "images", "names": dict(enumerate(odd_run.names))}

@@ -1,0 +1,142 @@
+"""manifest.json and SHA256SUMS, and exports that are repeated, interrupted, or have files of the user in the way."""
+
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from itertools import count
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+from support.exported_runs import write_masks_run
+
+from clipes_core.errors import PhotoError, UsageError
+
+FORMATS = ("voc", "ids", "coco", "yolo", "cvat", "labelstudio", "hf")
+
+
+def files_below(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def listed_digests(content):
+    lines = [line for line in content.decode().splitlines() if not line.startswith("#")]
+    return {line[66:]: line[:64] for line in lines}
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_every_file_is_listed_with_its_digest(odd_run, tmp_path, format_name):
+    exported = odd_run.export(format_name, tmp_path, confidence=True, photos=True)
+
+    files = files_below(tmp_path)
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items() if name != "SHA256SUMS"}
+    assert listed_digests(files["SHA256SUMS"]) == digests
+    manifest = json.loads(files["manifest.json"])
+    assert manifest["format"] == format_name
+    assert manifest["run"] == "plain"
+    assert manifest["settings"] == {"ignore_below": 0.5, "confidence": True, "photos": True, "only": None}
+    assert manifest["masks_written"] == len(odd_run.masks)
+    assert (manifest["pixels"], manifest["ignored_pixels"]) == (exported.pixels, exported.ignored)
+    assert manifest["stage_keys"]
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_a_repeated_export_gives_the_same_files_and_other_settings_replace_them(odd_run, tmp_path, format_name):
+    odd_run.export(format_name, tmp_path)
+    first = files_below(tmp_path)
+    assert odd_run.export(format_name, tmp_path).remaining == 0
+    assert files_below(tmp_path) == first
+    odd_run.export(format_name, tmp_path, ignore_below=0)
+    assert json.loads((tmp_path / "manifest.json").read_text())["ignored_pixels"] == 0
+    odd_run.export(format_name, tmp_path)
+    assert files_below(tmp_path) == first
+
+
+def test_files_of_an_earlier_export_stay_and_are_counted(odd_run, tmp_path):
+    odd_run.export("ids", tmp_path)
+    exported = odd_run.export("coco", tmp_path)
+    assert exported.remaining == len(odd_run.masks)
+    assert len(listed_digests((tmp_path / "SHA256SUMS").read_bytes())) == len(odd_run.masks) + 3
+
+
+@pytest.mark.parametrize(
+    ("format_name", "name"),
+    [
+        ("ids", "class_ids/a/b.png"),
+        ("coco", "annotations.json"),
+        ("yolo", "labels/full.txt"),
+        ("yolo", "data.yaml"),
+        ("cvat", "annotations.xml"),
+        ("labelstudio", "tasks.json"),
+        ("labelstudio", "labeling_config.xml"),
+        ("hf", "data/train-00000.parquet"),
+        ("hf", "README.md"),
+        ("voc", "classes.json"),
+        ("voc", "manifest.json"),
+        ("voc", "SHA256SUMS"),
+        ("coco", "images/full.png"),
+    ],
+)
+def test_a_file_of_the_user_is_kept_and_nothing_is_written(odd_run, tmp_path, format_name, name):
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"mine")
+    with pytest.raises(UsageError, match=name.rpartition("/")[2]):
+        odd_run.export(format_name, tmp_path, photos=True)
+    assert files_below(tmp_path) == {name: b"mine"}
+
+
+def test_a_photo_that_has_changed_ends_the_export_without_a_manifest(tmp_path):
+    run = write_masks_run(tmp_path, {"a": np.ones((5, 5), np.uint8), "b": np.ones((5, 5), np.uint8)}, shards=1)
+    run.export("ids", tmp_path / "out", photos=True)
+    Path(run.photos["b"].uri).write_bytes(b"changed")
+    with pytest.raises(PhotoError, match=r"b\.png"):
+        run.export("ids", tmp_path / "out", photos=True)
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    assert (tmp_path / "out" / "SHA256SUMS").exists()
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_an_export_to_s3_has_the_same_files(odd_run, tmp_path, s3_folder, format_name):
+    odd_run.export(format_name, tmp_path)
+    for _ in range(2):
+        odd_run.export(format_name, s3_folder)
+    fs = fsspec.filesystem("s3")
+    root = s3_folder.removeprefix("s3://")
+    found = {path.removeprefix(f"{root}/"): fs.cat_file(path) for path in fs.find(root)}
+    assert found == files_below(tmp_path)
+
+
+def interrupted_export(run, format_name, out, sent):
+    """Export in another process, and send it a signal when it has begun to write; repeat this if it was faster."""
+    command = [sys.executable, "-m", "clipes", "export", run.name, "--store", run.store, "--format", format_name]
+    for attempt in count():
+        process = subprocess.Popen([*command, "--to", f"{out}{attempt}"], stdout=subprocess.DEVNULL)
+        while not list(Path(f"{out}{attempt}").rglob("*")) and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(sent)
+        if process.wait() != 0:
+            return Path(f"{out}{attempt}")
+    return None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("format_name", ["ids", "coco", "hf"])
+def test_a_killed_export_has_no_half_file_and_is_repeated(tmp_path, format_name, sent):
+    noise = np.random.default_rng(3)
+    masks = {f"{number:03d}": noise.integers(0, 3, (200, 300), np.uint8) for number in range(300)}
+    run = write_masks_run(tmp_path, masks)
+
+    out = interrupted_export(run, format_name, tmp_path / "out", sent)
+
+    assert not (out / "manifest.json").exists()
+    done = {name: content for name, content in files_below(out).items() if not Path(name).name.startswith(".")}
+    done.pop("SHA256SUMS", None)
+    run.export(format_name, out, ignore_below=0.95)
+    assert files_below(out).items() >= done.items()
+    assert json.loads((out / "manifest.json").read_text())["masks_written"] == 300
