@@ -1,6 +1,7 @@
 """The command line. Each command is a module of `clipes.flows.commands`."""
 
 import os
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -30,7 +31,7 @@ from clipes.tasks.machine.terminal import prepare_streams
 
 choose_settings(os.environ)  # before any module imports Prefect
 
-COMMANDS = {  # title in the help -> the commands below it
+COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {  # title in the help -> the commands below it
     "Make masks": (init, check, config, run, estimate, prompts),
     "See and use the results": (status, runs, report, export, predict, ui),
     "Look after the machine and the store": (doctor, gc),
