@@ -29,7 +29,7 @@ NO_PHOTO = (
     "segmenter learns nothing about it"
 )
 NO_LABEL = (
-    "{count} photos have no label (the first is {first}), so their masks are entirely background: add labels to those "
+    "photos without a label: {count} (the first is {first}). Their masks are entirely background: add labels to those "
     "that show a class"
 )
 
@@ -124,8 +124,8 @@ def check_sample(sample: Sample) -> Iterator[Finding]:
         yield Finding(
             "sample",
             True,
-            f"{opened} photos were opened; they have {min(widths)} to {max(widths)} x {min(heights)} to {max(heights)} "
-            "pixels",
+            f"{opened} photos were opened; they are {min(widths)} to {max(widths)} pixels wide and {min(heights)} to "
+            f"{max(heights)} high",
         )
     if sample.notes:
         counted = "\n".join(f"{note}: {count} of {opened}" for note, count in Counter(sample.notes).most_common())
@@ -144,7 +144,8 @@ def check_truth(photos: Sequence[Photo], sample: Sample, vocabulary: Vocabulary,
     with_truth = [photo for photo in photos if photo.truth_uri is not None]
     if not with_truth:
         advice = "so nothing is scored; to score, set dataset.truth or add a column truth to the list"
-        yield Finding("true masks", True, f"{section}: no photo has a true mask, {advice}")
+        works = None if section == "evaluation" else True
+        yield Finding("true masks", works, f"{section}: no photo has a true mask, {advice}")
         return
     known = [photo for photo in with_truth if photo.image_id in sample.loaded]
     chosen, faults = spread(known or with_truth), dict[str, str]()

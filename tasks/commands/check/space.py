@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 
 from clipes.tasks.commands.finding import Finding
-from clipes.tasks.runs.preparation import check_store
-from clipes.tasks.storage.files import free_bytes
+from clipes.tasks.storage.files import check_writable, free_bytes
 from clipes.tasks.storage.run_files import RunFiles
 from clipes_core.config.run import RunConfig
 
@@ -28,7 +27,7 @@ def check_store_access(config: RunConfig) -> Iterator[Finding]:
         StorageError: the store cannot be written.
         TransientError: the server of the store does not answer.
     """
-    check_store(config, writes=True)
+    check_writable(config.store)
     yield Finding("store", True, f"{config.store} can be written")
 
 

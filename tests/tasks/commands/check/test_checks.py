@@ -82,7 +82,7 @@ def test_everything_about_an_intact_data_set_is_ok(farm):
     assert "4 of 4 photos can be used" in details
     assert "photos per class: dog 3, tractor 2" in details
     assert f"dataset.split: {farm}/photos.csv" in details
-    assert "4 photos were opened; they have 60 to 60 x 40 to 40 pixels" in details
+    assert "4 photos were opened; they are 60 to 60 pixels wide and 40 to 40 high" in details
     assert "clipes-demo.safetensors (7.6 MB)" in details
     assert not (farm / "store").exists()
 
@@ -109,7 +109,7 @@ def test_classes_without_photos_and_photos_without_labels_are_warnings(farm):
     classes, unlabelled = faults()
     assert (classes.what, classes.works) == ("classes", None)
     assert classes.detail.startswith("no photo has the label tractor: ")
-    assert unlabelled.detail.startswith("1 photos have no label (the first is one)")
+    assert unlabelled.detail.startswith("photos without a label: 1 (the first is one). ")
 
 
 def test_a_data_set_without_a_label_is_a_problem(farm):
@@ -207,6 +207,14 @@ def test_the_training_and_the_evaluation_photos_are_checked(farm):
     assert all(works for _, works in verdicts), details
     assert "evaluation: 4 of 4 photos have a true mask; 4 were opened, and fit" in details
     assert "demo can be trained; it has 0.7 million parameters" in details
+
+
+def test_evaluation_photos_without_true_masks_are_a_warning(farm):
+    shutil.rmtree("masks")
+    write_list(PHOTOS)
+    [fault] = faults("train.enabled=true", "evaluation.split=photos.csv", "dataset.truth=null")
+    assert (fault.what, fault.works) == ("true masks", None)
+    assert fault.detail.startswith("evaluation: no photo has a true mask, so nothing is scored")
 
 
 def test_a_training_without_its_initial_weights_is_a_problem(farm, monkeypatch):
