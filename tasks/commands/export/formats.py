@@ -100,6 +100,7 @@ def export_run(
     from clipes.tasks.commands.export.run_masks import ExportRequest
     from clipes.tasks.commands.output_folder import OutputFolder
 
+    classes = class_list.Classes.of_run(run.run).to_json()
     checked = to_check.find_photos(store_uri, run) if options.only == TO_CHECK else None
     output = OutputFolder(to, RunFiles(store_uri, name).input_uris, marker=manifest.FILE)
     output.check([class_list.FILE, to_check.FILE, manifest.FILE])
@@ -107,7 +108,7 @@ def export_run(
     request = ExportRequest(run, store, output, ignore_below, options.confidence, options.photos, only)
     with output.digests_saved():
         exported: Exported = import_module(chosen.module).export(request)
-        output.write(class_list.FILE, class_list.Classes.of_run(run.run).to_json())
+        output.write(class_list.FILE, classes)
         if checked is not None:
             output.write(to_check.FILE, to_check.to_csv(checked))
         output.write(manifest.FILE, manifest.manifest(request, format_name, exported, options.only))
