@@ -42,7 +42,7 @@ class CheckConfig(Section):
         0.2, ge=0, le=1, description="Largest share of the pixels whose class the CRF may change. 1: do not check."
     )
     min_agreement: float = Field(
-        0.25,
+        0.4,
         ge=0,
         le=1,
         description="Smallest mIoU between a mask and the prediction of the segmenter, if train.compare_masks is true. "
