@@ -53,7 +53,11 @@ def opened(browser: Browser, path: Path, width: int, anchor: str = "") -> Iterat
         anchor: id of the part that the address names.
     """
     problems: list[str] = []
-    context = browser.new_context(viewport={"width": width, "height": 800}, has_touch=width < 600)
+    context = browser.new_context(
+        viewport={"width": width, "height": 800},
+        has_touch=width < 600,
+        reduced_motion="reduce",  # the page then jumps instead of scrolling, so no click meets a moving page
+    )
     page = context.new_page()
     page.set_default_timeout(10_000)
     page.on("console", lambda message: problems.append(message.text) if message.type in ("error", "warning") else None)
