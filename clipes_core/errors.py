@@ -17,6 +17,7 @@ ClipesError
 │   └── WorkerError         a worker process died, hung or ran out of memory
 │       └── NodeLostError   the machine of a worker was lost
 └── StageError              a stage or a run cannot continue; exit code 1
+    ├── FailureLimitError   more photos failed in a stage than the run permits
     ├── NotRunError         a shard was not made, although it has not failed itself
     │   ├── UpstreamError   it was skipped, because an upstream shard or too many photos failed
     │   └── StoppedError    it was stopped before it was complete
@@ -148,6 +149,10 @@ class NodeLostError(WorkerError):
 
 class StageError(ClipesError):
     """A stage or a run cannot continue."""
+
+
+class FailureLimitError(StageError):
+    """More photos failed in a stage than the run permits."""
 
 
 class NotRunError(StageError):

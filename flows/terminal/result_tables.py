@@ -125,7 +125,7 @@ def _print_not_run(console: Console, status: RunStatus) -> None:
         rows = [row for row in status.shards if row["stage"] == stage]
         skipped = [row for row in rows if row["state"] == "not_run"]
         if skipped:
-            first = f"shard {skipped[0]['shard']}: {skipped[0]['reason']}"
+            first = f"shard {skipped[0]['shard']}: {(skipped[0]['reason'] or '').removeprefix('not run: ')}"
             console.print(f"{stage}: {len(skipped)} of {len(rows)} shards were not run; the first is {first}")
 
 

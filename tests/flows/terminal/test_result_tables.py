@@ -119,7 +119,7 @@ def test_the_status_of_a_failed_run_says_which_shards_were_not_run_and_why(conso
     run = {"name": "demo", "state": "failed", "started": "now", "photos": 9, "error": "cams shard 1: no room"}
     states = {"cams": ("completed", "failed"), "masks": ("not_run", "not_run", "cached")}
     shards = [
-        {"stage": stage, "shard": shard, "state": state, "images": 0, "reason": f"reason {shard}"}
+        {"stage": stage, "shard": shard, "state": state, "images": 0, "reason": f"not run: reason {shard}"}
         for stage, own in states.items()
         for shard, state in enumerate(own)
     ]

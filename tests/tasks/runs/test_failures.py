@@ -3,7 +3,7 @@ from support.ledger_records import finished, record, reject
 
 from clipes.tasks.runs.failures import check_failure_rate, check_shards, check_upstream
 from clipes.tasks.runs.ledger import Ledger
-from clipes_core.errors import ConfigError, ErrorKind, StageError, UpstreamError
+from clipes_core.errors import ConfigError, ErrorKind, FailureLimitError, StageError, UpstreamError
 
 
 def test_the_report_of_any_other_error_gives_its_type():
@@ -108,6 +108,24 @@ def test_the_failure_rate_of_the_evaluation_is_over_its_own_photos():
     check_failure_rate(ledger, "cams")
     with pytest.raises(StageError, match=r"^segmenter_scores: 3 of 4 photos failed"):
         check_failure_rate(ledger, "segmenter_scores")
+
+
+def test_a_stage_with_too_many_failed_photos_has_one_line_although_several_shards_report_it():
+    ledger = Ledger(20, 0)
+    for shard, name in enumerate("abc"):
+        finished(ledger, record(shard, rejects=[reject(name)]))
+    for shard in (1, 2):
+        with pytest.raises(FailureLimitError) as caught:
+            check_failure_rate(ledger, "cams")
+        ledger.failed("cams", shard, 1, caught.value)
+    ledger.started("masks", 0, 1)
+    ledger.failed("masks", 0, 1, StageError("no room"))
+    finished(ledger, record(3, rejects=[reject("d")]))
+    with pytest.raises(StageError) as caught:
+        check_shards(ledger)
+    first, second, _ = str(caught.value).splitlines()
+    assert first == "masks shard 0: no room"
+    assert second.startswith("cams: 4 of 20 photos failed, more than 0, ")
 
 
 def test_a_shard_is_not_run_if_a_shard_that_it_reads_has_no_artifact():
