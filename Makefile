@@ -29,12 +29,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(INSTALL) '$(STANDARD)'
 	touch $(INSTALLED)
 
-# datumaro, which reads exports in CVAT's format, asks for older versions of packages than clipes. Its reader works with
-# these versions, so pip must not look at what it asks for.
+# datumaro reads exports for CVAT, and label-studio-sdk those for Label Studio. They ask for older versions of packages
+# than clipes, and for another build of OpenCV. Their readers need neither, so pip must not look at what they ask for.
 $(INSTALLED_DEV): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(NEW_VENV)
 	$(INSTALL) '.[dev]'
-	$(BIN)/pip install --no-deps --constraint constraints.txt datumaro
+	$(BIN)/pip install --no-deps --constraint constraints.txt datumaro label-studio-sdk
 	touch $(INSTALLED) $(INSTALLED_DEV)
 
 # Installs only files whose SHA-256 is in requirements.lock. The lock is for Linux on x86-64 with CPython 3.11.

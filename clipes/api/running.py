@@ -1,11 +1,13 @@
 """Run the whole pipeline in the calling process, and open its results."""
 
+import os
 from typing import Any
 
 from clipes.api.opened_run import Run, open_run
 from clipes.api.settings import ConfigSource, run_config
+from clipes.flows.prefect_settings import choose_settings
 from clipes.tasks.execution.runner import check_runner
-from clipes.tasks.machine.prefect_server import load_prefect, set_prefect_defaults
+from clipes.tasks.machine.prefect_server import load_prefect
 from clipes.tasks.runs.preparation import check_request, check_store
 from clipes.tasks.stages.registry import run_names
 from clipes_core.errors import StageError
@@ -48,7 +50,7 @@ def run(
     check_runner(stated)
     check_request(stated, last)
     check_store(stated, writes=True)
-    set_prefect_defaults()
+    choose_settings(os.environ)  # before Prefect is imported
     load_prefect()
     from clipes.flows.server import provide_server
 

@@ -70,6 +70,11 @@ def print_summary(console: Console, summary: "RunSummary", verified: bool) -> No
         _print_verified(console, sum(counts["cached_shards"] for counts in shards))
     if summary.rejects:
         console.print(f"{summary.rejects} {WITHOUT_RESULT} {summary.uri}/rejects.parquet")
+    if summary.to_check:
+        console.print(
+            f"{summary.to_check} photos to check: the report begins with them, and clipes export {summary.name} "
+            "--only to-check exports them"
+        )
     console.print(f"run {summary.name}: {summary.uri}")
     if summary.report is not None:
         console.print(f"report: {summary.report}")
@@ -138,7 +143,8 @@ def print_exported(console: Console, exported: "Exported", name: str, to: str) -
     """Print how many masks of a run were exported, why some photos have none, and how many pixels are ignored."""
     unfinished = exported.state in UNFINISHED
     where = "the run lists them in rejects.parquet at its end" if unfinished else "see rejects.parquet of the run"
-    console.print(f"{exported.written} masks in {to}, {exported.left_out} photos without a mask ({where})")
+    reasons = f" ({where})" if exported.left_out else ""
+    console.print(f"{exported.written} masks in {to}, {exported.left_out} photos without a mask{reasons}")
     if exported.unmade:
         advice = "export them when the run has ended" if exported.state == "running" else "run it again, then export"
         console.print(f"run {name} ({exported.state}): {exported.unmade} masks are not made yet; {advice}")

@@ -33,11 +33,6 @@ OWN = ("clipes", "clipes_core")
 PROXIED_PROTOCOLS = ("http", "https", "all")
 CHECK_SECONDS = 10.0
 UNAUTHORISED = (401, 403)
-DEFAULTS = {
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # clipes itself reports failures
-    "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",  # also failures of threads that send logs and events to the server
-}
 LOG_IN = "set PREFECT_API_AUTH_STRING to the server's PREFECT_SERVER_API_AUTH_STRING"
 CORRECT_URL = "correct the URL, which usually ends in /api"
 
@@ -179,12 +174,6 @@ def _check_proxy(name: str, proxy: str) -> None:
     except Exception as exc:
         reason = type(exc).__name__ if "@" in proxy else _reason(exc)  # the message may quote a password
         raise ConfigError(f"{name}: Prefect cannot use this proxy ({reason}): correct {name} or unset it") from exc
-
-
-def set_prefect_defaults() -> None:
-    """Set the variables that Prefect reads when it is imported, unless the environment sets them."""
-    for name, value in DEFAULTS.items():
-        os.environ.setdefault(name, value)
 
 
 def load_prefect() -> None:

@@ -108,6 +108,7 @@ def _report_or_warn(run: PreparedRun, record: RunRecord, pictures: Pictures) -> 
     try:
         record.confirm()
         facts = _gather(files, pictures)
+        record.to_check = len(facts.to_check) if facts.masks else None
         uri = _write(files, facts, page(facts))
         show_run(facts, uri)
     except Exception as exc:

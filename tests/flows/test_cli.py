@@ -120,7 +120,7 @@ def test_a_run_reports_a_prefect_server_that_does_not_answer(clipes, scene_argum
         (["--set", "dataset.classes=voc13"], "no vocabulary 'voc13'"),
         (["--set", "dataset.root=/none"], "no split file at /none/ImageSets"),
         (["--plan", "--set", "dataset.root=/none"], "no split file at /none/ImageSets"),
-        (["--set", "dataset.format=list", "--set", "dataset.split=nine.csv"], "no list file at"),
+        (["--set", "dataset.format=list", "--set", "dataset.split=nine.csv"], "nine.csv exists neither in"),
         (["--plan", "--set", "execution.runner.kind=cluster"], "execution.runner.kind: Input should be"),
         (["--plan", "--set", "execution.runner.address=auto"], "execution.runner.address: unknown key"),
     ],

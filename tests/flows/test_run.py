@@ -185,7 +185,7 @@ def test_each_invalid_key_is_reported_in_one_line_with_exit_code_2(clipes, scene
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("clip.pretrained=no-such-file.pt", "clip.pretrained no-such-file.pt"),
+        ("clip.pretrained=no-such-file.pt", "clip.pretrained: no-such-file.pt exists neither in"),
         ("dataset.root=/no/such/folder", "/no/such/folder"),
         ("dataset.classes=voc13", "voc13"),
         ("clip.device=cuda:77", "this host has no cuda:77"),

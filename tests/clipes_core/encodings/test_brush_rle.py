@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from label_studio_converter.brush import decode_rle, mask2rle
+from label_studio_sdk.converter.brush import decode_rle, mask2rle
 
 from clipes_core.encodings.brush_rle import brush_rle
 from clipes_core.errors import ShapeError

@@ -3,7 +3,7 @@ from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import numpy as np
-from label_studio_converter.brush import decode_rle
+from label_studio_sdk.converter.brush import decode_rle
 
 
 def test_label_studio_s_converter_reads_the_strokes(odd_run, tmp_path):
