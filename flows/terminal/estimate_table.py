@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from clipes.flows.estimation import Estimate
-from clipes.flows.terminal.result_tables import new_table, print_table
+from clipes.flows.terminal.tables import new_table, print_table
 from clipes.tasks.commands.estimate.advice import advice
 from clipes.tasks.commands.estimate.forecast import Machines
 from clipes.tasks.ui.durations import rough_duration

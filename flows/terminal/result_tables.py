@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
+from clipes.flows.terminal.tables import new_table, print_table, styled
 from clipes.tasks.commands.check.rejects import reject_lines
 from clipes.tasks.machine.terminal import printable
 from clipes.tasks.runs.ledger import SHARD_STATES, in_words
@@ -29,10 +29,6 @@ if TYPE_CHECKING:  # Importing these modules loads torch, which would delay `cli
 
 WITHOUT_RESULT = "photos without a result (a mask, a score or a prediction): see the reasons in"
 UNFINISHED = ("running", "interrupted")  # states of runs that have not written their last files
-STYLES = {
-    **{"completed": "green", "running": "cyan", "interrupted": "yellow", "cancelled": "yellow", "failed": "red"},
-    **{"yes": "green", "NO": "red", "warning": "yellow"},
-}
 STAGE_COLUMNS = {
     "shards": "shards",
     "cached": "cached_shards",
@@ -134,11 +130,6 @@ def _print_not_run(console: Console, status: RunStatus) -> None:
             console.print(f"{stage}: {len(skipped)} of {len(rows)} shards were not run; the first is {first}")
 
 
-def styled(word: str) -> Text:
-    """Return the state of a run, or the result of a check, in its colour. Only a terminal shows colours."""
-    return Text(word, STYLES.get(word, ""))
-
-
 def print_exported(console: Console, exported: "Exported", name: str, to: str) -> None:
     """Print how many masks of a run were exported, why some photos have none, and how many pixels are ignored."""
     unfinished = exported.state in UNFINISHED
@@ -221,52 +212,6 @@ def _scores_table(metrics: Mapping[str, Any]) -> Table:
             scores, power = metrics[scored.key], metrics[scored.key]["background_power"]
             shares = (f"{scores[key]:.4f}" for key in ("miou", "pixel_accuracy", "mean_accuracy"))
             table.add_row(scored.title, *shares, "" if power is None else f"{power:g}", str(scores["images"]))
-    return table
-
-
-def print_table(console: Console, table: Table) -> None:
-    """Print a table without cutting off a cell.
-
-    If the console is too narrow, the columns that hold only zeros are left out, and then the first column is wrapped.
-    If it is still too narrow, the lines are longer than the console, and the terminal wraps them.
-    """
-    if _needed(table) > console.width:
-        table = _without_zeros(table)
-    if _needed(table) > console.width:
-        table.columns[0].no_wrap = False
-        table.width = max(_needed(table), console.width)
-    console.print(table)
-
-
-def _needed(table: Table) -> int:
-    return sum(_width(column) for column in table.columns) + len(table.columns) - 1  # a blank between columns
-
-
-def _width(column: Column) -> int:
-    """Return the smallest width at which no cell of a column is cut off, and no word of the column is divided."""
-    cells = [printable(str(cell)) for cell in (column.header, *column.cells)]
-    parts = [part for cell in cells for part in (cell.splitlines() if column.no_wrap else cell.split())]
-    return max(map(cell_len, parts), default=0)
-
-
-def _without_zeros(table: Table) -> Table:
-    kept = [column for column in table.columns if not all(str(cell) in ("0", "") for cell in column.cells)]
-    narrow = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for column in kept:
-        narrow.add_column(
-            column.header, justify=column.justify, no_wrap=column.no_wrap, overflow=column.overflow, vertical="bottom"
-        )
-    for cells in zip(*(column.cells for column in kept), strict=True):
-        narrow.add_row(*cells)
-    return narrow
-
-
-def new_table(first: str, *others: str, numbers: bool = True) -> Table:
-    """Return an empty table with these columns; all but the first hold numbers, unless `numbers` is false."""
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column(first, no_wrap=True)
-    for column in others:
-        table.add_column(column, justify="right" if numbers else "left", no_wrap=numbers, overflow="fold")
     return table
 
 

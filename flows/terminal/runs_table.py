@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from rich.console import Console
 
-from clipes.flows.terminal.result_tables import new_table, print_table, styled
+from clipes.flows.terminal.tables import new_table, print_table, styled
 from clipes.tasks.stages.registry import run_names
 from clipes.tasks.storage.run_status import RunStatus
 from clipes_core.errors import ClipesError
