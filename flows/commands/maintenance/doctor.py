@@ -24,7 +24,7 @@ def doctor(
     ] = "ViT-B-16-quickgelu",
     overrides: Set = None,
 ) -> None:
-    """Check what works on this machine, or on a cluster (--set execution.runner.kind=ray), and how to fix the rest."""
+    """Check whether clipes can run on this machine, or on a cluster (--set execution.runner.kind=ray)."""
     from clipes.tasks.execution.runner import check_runner
     from clipes.tasks.inputs.configs import config_of_overrides
 

@@ -38,7 +38,7 @@ def export(
         typer.Option(
             min=0,
             max=1,
-            help="Set pixels of pseudo masks to 255 (ignore) if their confidence is below this value; 0: set no pixel.",
+            help="Set pixels of pseudo masks to 255 (ignore) if their confidence is below this value; 0 sets none.",
         ),
     ] = 0.95,
     confidence: Annotated[

@@ -7,7 +7,7 @@ from clipes_core.errors import UsageError
 
 
 def runs(store: Store = DEFAULT_STORE, as_json: Json = False) -> None:
-    """List the runs in a store, the last started first."""
+    """List the runs in a store, the most recently started first."""
     from clipes.tasks.storage.run_status import read_runs
 
     with announce("reading the runs"):

@@ -13,7 +13,7 @@ def estimate(
     overrides: Set = None,
     store: StoreOrConfigs = None,
     sample: Annotated[
-        int, typer.Option(min=2, help="Number of photos to measure. GPUs need some hundred to show their speed.")
+        int, typer.Option(min=2, help="Number of photos to measure. A GPU needs some hundred to reach its full speed.")
     ] = 24,
     photos: Annotated[
         int | None, typer.Option(min=1, help="Number of photos of the run; default: the photos of the data set.")

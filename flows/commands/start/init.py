@@ -18,7 +18,7 @@ def init(
             "--layout",
             metavar="NAME",
             help="How the photos are labelled: coco, voc, list (a table), yolo, folders (one per class) or plain; "
-            "default: as recognised.",
+            "default: the layout that clipes recognises.",
         ),
     ] = None,
     labels: Annotated[
@@ -26,7 +26,7 @@ def init(
         location_option(
             "--labels",
             "FILE",
-            "Table (.csv) or annotation file of COCO (.json) with the labels; default: what is in FOLDER.",
+            "Table (.csv) or annotation file of COCO (.json) with the labels; default: the labels in or next to FOLDER.",
         ),
     ] = None,
 ) -> None:

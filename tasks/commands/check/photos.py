@@ -25,8 +25,8 @@ SAMPLE = 16  # photos that are opened
 SHOWN_CLASSES = 12
 SHOWN_FAULTS = 3
 NO_PHOTO = (
-    "no photo has the label {names}: correct the labels, or remove what does not occur from the vocabulary, because a "
-    "segmenter learns nothing about it"
+    "no photo has the label {names}: correct the labels, or remove these classes from the vocabulary, because a "
+    "segmenter cannot learn them"
 )
 NO_LABEL = (
     "photos without a label: {count} (the first is {first}). Their masks are entirely background: add labels to those "

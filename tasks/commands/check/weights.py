@@ -19,7 +19,7 @@ def check_clip(config: RunConfig) -> Iterator[Finding]:
     """
     place, name = find_weights(config.clip), f"{config.clip.model} {config.clip.pretrained}"
     if place is None:
-        yield Finding("weights", None, f"{name}: random weights, whose masks mean nothing; choose others for real work")
+        yield Finding("weights", None, f"{name}: random weights, which make meaningless masks; set clip.pretrained")
         return
     if place.path is not None:
         load_clip(config.clip)

@@ -126,7 +126,7 @@ def _doubt_files(folder: PhotoFolder, found: Found, doubts: Doubts) -> None:
     used = {photo.truth for photo in found.photos}
     unused = [path for path in folder.masks if path not in used]
     if unused and found.settings.get("format") != "voc":
-        doubts.add("PNG files in folders of masks, which are not used (own-data.md says how to score masks)", *unused)
+        doubts.add("PNG files in folders of masks, which are not used (to score masks, see docs/own-data.md)", *unused)
 
 
 def _doubt_copies(folder: PhotoFolder, photos: Sequence[LabelledPhoto], doubts: Doubts) -> None:

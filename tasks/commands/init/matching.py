@@ -31,7 +31,7 @@ def match_photos(
         if is_uri(text):
             doubts.add(f"{source} names photos on servers, which are left out", case)
         elif len(similar) > 1:
-            doubts.add(f"{source} names files of which the folder has several, which are left out", case)
+            doubts.add(f"{source} names files that the folder has several times, which are left out", case)
         elif not similar:
             doubts.add(f"{source} names files that do not exist, which are left out", case)
         else:

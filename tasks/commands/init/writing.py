@@ -78,7 +78,7 @@ def initialise(
     """
     if is_uri(folder) or (to is not None and is_uri(to)):
         raise UsageError(
-            "clipes init reads and writes local folders; for other places, write a config as own-data.md says"
+            "clipes init reads and writes local folders; for other places, write the config by hand (docs/own-data.md)"
         )
     if labels is not None and not Path(labels).is_file():
         raise UsageError(f"--labels: no file {labels}; give a table (.csv) or an annotation file of COCO (.json)")
@@ -147,10 +147,10 @@ def _run_text(inspection: Inspection, targets: Targets) -> RunText:
 def _choose_recipe(photos: int) -> tuple[str, str]:
     """Return the training recipe for a number of photos on this machine, and the reason for it."""
     if available_devices("auto") != ("cpu",):
-        return LARGE_RECIPE, "the network of the paper, which needs a GPU; small_cpu: a light network for a processor"
+        return LARGE_RECIPE, "the network of the paper, for a GPU; without one, use small_cpu, a light network"
     if photos < SMALL_SET:
         return SMALL_RECIPE, f"a light network for a processor and small sets; with a GPU, use {LARGE_RECIPE}"
-    return "", f"with {photos} photos, training needs a GPU; delete this line on a machine that has one"
+    return "", f"training on {photos} photos needs a GPU; on a machine that has one, set train.enabled to true"
 
 
 def _shown(path: Path, place: Path) -> str:

@@ -45,9 +45,7 @@ def _read(folder: PhotoFolder, path: str, content: AnnotationFile) -> Found:
             doubts.add(f"{path} has broken records of images, whose photos are left out", error.reason)
             continue
         if images.setdefault(image.file_name, image) is not image:
-            doubts.add(
-                f"{path} has several images with the same file name, of which the first is used", image.file_name
-            )
+            doubts.add(f"{path} has several images with the same file name; only the first is used", image.file_name)
     base, source = posixpath.dirname(path), posixpath.basename(path)
     places = dict.fromkeys(images, "images")
     matches = match_photos(folder, places, base, source, doubts)

@@ -89,7 +89,7 @@ def _divided(cells: Sequence[Sequence[str]], source: str, doubts: Doubts) -> tup
         doubts.add(f"{source}: labels with blanks were taken as one label each", *joined)
     background = [label for found in labels for label in found if label.casefold() in known_names("no_objects")]
     if background:
-        doubts.add(f"{source}: labels that mean no object, and are no classes", *background)
+        doubts.add(f"{source}: labels that mean no object, so they are no classes", *background)
     return [_of_classes(found) for found in labels], f", divided by {DIVIDER_NAMES[divider]}" if divider else ""
 
 
