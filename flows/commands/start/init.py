@@ -26,7 +26,7 @@ def init(
         location_option(
             "--labels",
             "FILE",
-            "Table (.csv) or annotation file of COCO (.json) with the labels; default: the labels in or next to FOLDER.",
+            "Table (.csv) or annotation file of COCO (.json) with the labels; default: a file in or next to FOLDER.",
         ),
     ] = None,
 ) -> None:
