@@ -85,6 +85,7 @@ CHANGED_BY = {
     "cam.scales": ([1.0, 0.5], CAMS_ON),
     "cam.flip": (True, CAMS_ON),
     "report.gallery": (0, NOTHING),
+    "report.further": (5, NOTHING),
     "report.check.max_foreground": (0.5, NOTHING),
     "report.check.min_foreground": (0.05, NOTHING),
     "report.check.max_crf_change": (0.5, NOTHING),

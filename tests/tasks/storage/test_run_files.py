@@ -146,13 +146,14 @@ READERS = {
 }
 
 
-def test_the_status_of_a_run_of_an_earlier_version_has_no_workers(files):
-    row = dict(zip(STATUS_SCHEMA.names, ("cams", 0, "completed", 3, 0, 1.5, 1, "", "first/cpu:7"), strict=True))
+def test_the_status_of_a_run_of_an_earlier_version_has_no_workers_and_reasons(files):
+    values = ("cams", 0, "completed", 3, 0, 1.5, 1, "", "first/cpu:7", "out of memory")
+    row = dict(zip(STATUS_SCHEMA.names, values, strict=True))
     table = pa.Table.from_pylist([row], schema=STATUS_SCHEMA)
     files.write_table("status.parquet", table)
     assert files.read_status() == [row]
-    files.write_table("status.parquet", table.drop_columns(["worker"]))
-    assert files.read_status() == [{**row, "worker": None}]
+    files.write_table("status.parquet", table.drop_columns(["worker", "reason"]))
+    assert files.read_status() == [{**row, "worker": None, "reason": None}]
     files.write_table("status.parquet", table.drop_columns(["seconds"]))
     with pytest.raises(BrokenArtifactError, match="has no column seconds of type double"):
         files.read_status()
