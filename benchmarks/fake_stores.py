@@ -52,7 +52,8 @@ def write_artifacts(run: PreparedRun) -> Iterator[list[str]]:
         above = {CAMS.name: {name: output_digest(CAMS, name) for name in cams.input_digests}}
         masks = run.plan(MASKS, shard, {}, above)
         of_cams = {"height": 40, "width": 40, "class_ids": []}
-        of_masks = {"class_ids": [], "confidence_histogram": histogram}
+        sizes = {"class_pixels": [1000, 600], "crf_changed": 0.01}
+        of_masks = {"class_ids": [1], **sizes, "confidence_histogram": histogram}
         written = []
         for stage, plan, columns in ((CAMS, cams, of_cams), (MASKS, masks, of_masks)):
             rows = []
