@@ -20,12 +20,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from clipes.flows.prefect_settings import ANALYTICS, DEFAULTS
 from clipes.tasks.machine.processes import collect_garbage_rarely, is_alive, started_at
 from clipes.tasks.ui.report_route import add_report_route
 
 SERVER_SETTINGS = {  # the user's environment takes precedence
-    ANALYTICS: DEFAULTS[ANALYTICS],
     # Writing the states of task runs in batches halves the server's work in a run of tiny shards.
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "50",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",

@@ -127,6 +127,12 @@ class Run(Sequence[RunPhoto]):
     def __len__(self) -> int:
         return len(self.listed)
 
+    @override
+    def __contains__(self, value: object) -> bool:
+        if isinstance(value, str):
+            return value in self._places
+        return isinstance(value, RunPhoto) and value.id in self._places and value == self[value.id]
+
     @overload
     def __getitem__(self, place: int | str) -> RunPhoto: ...
     @overload
@@ -138,8 +144,6 @@ class Run(Sequence[RunPhoto]):
             return [self._photo(each) for each in range(len(self))[place]]
         if not isinstance(place, str):
             return self._photo(range(len(self))[place])
-        if place not in self._places:
-            raise KeyError(place)
         return self._photo(self._places[place])
 
     @override

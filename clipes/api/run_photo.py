@@ -29,7 +29,8 @@ class RunPhoto(MaskView):
     """A photo of a run. Its properties read the photo and the results from the store when they are first used.
 
     A property raises a StageError if the run has no such result for the photo, and a PhotoError or an ArtifactError if
-    the file cannot be read. A notebook displays the photo with the mask drawn over it.
+    the file cannot be read. A notebook displays the photo with the mask drawn over it. Two objects are equal if
+    they stand for the same photo of the same run.
 
     Args:
         run: the run.
@@ -42,6 +43,16 @@ class RunPhoto(MaskView):
 
     def __repr__(self) -> str:
         return f"RunPhoto({self.id!r}, labels={list(self.labels)}, status={self.status!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunPhoto) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    @property
+    def _identity(self) -> tuple[str, str, str]:
+        return self._run.store, self._run.name, self.id
 
     @property
     def id(self) -> str:

@@ -1,13 +1,11 @@
 """Run the whole pipeline in the calling process, and open its results."""
 
-import os
 from typing import Any
 
 from clipes.api.opened_run import Run, open_run
 from clipes.api.settings import ConfigSource, run_config
-from clipes.flows.prefect_settings import choose_settings
+from clipes.flows.prefect_settings import use_settings
 from clipes.tasks.execution.runner import check_runner
-from clipes.tasks.machine.prefect_server import load_prefect
 from clipes.tasks.runs.preparation import check_request, check_store
 from clipes.tasks.stages.registry import run_names
 from clipes_core.errors import StageError
@@ -25,7 +23,8 @@ def run(
     """Start or resume a run, as the command `clipes run` does, and return its results.
 
     The run uses worker processes, and the Prefect server of the command line. While it runs, its progress is written to
-    standard error.
+    standard error, and Prefect itself writes only critical messages there. DO_NOT_TRACK and the other environment
+    variables that the run sets have their old values afterwards.
 
     Args:
         config: path or URI of a YAML file, a dict like its content, or a RunConfig.
@@ -50,15 +49,17 @@ def run(
     check_runner(stated)
     check_request(stated, last)
     check_store(stated, writes=True)
-    choose_settings(os.environ)  # before Prefect is imported
-    load_prefect()
-    from clipes.flows.server import provide_server
+    with use_settings():
+        from clipes.flows.server import provide_server
 
-    with provide_server() as server:  # The server starts while torch is imported.
-        from clipes.flows.pipeline import pipeline
+        with provide_server() as server:  # The server starts while torch is imported.
+            from clipes.flows.pipeline import pipeline
 
-        try:
-            summary = server.record(lambda resumes: pipeline(stated, last, fresh and not resumes, verify, retry_errors))
-        except StageError as exc:
-            raise type(exc)(f"{exc}\nFinished work is kept. To resume, call clipes.run again, without fresh") from exc
-    return open_run(summary.name, stated.store)
+            try:
+                made = server.record(
+                    lambda resumes: pipeline(stated, last, fresh and not resumes, verify, retry_errors)
+                )
+            except StageError as exc:
+                hint = "Finished work is kept. To resume, call clipes.run again, without fresh"
+                raise type(exc)(f"{exc}\n{hint}") from exc
+    return open_run(made.name, stated.store)

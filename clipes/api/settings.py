@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from clipes.tasks.inputs.configs import config_of_values, config_without_data_set, load_config
+from clipes.tasks.inputs.configs import config_of_values, config_without_data_set, load_config, read_without_data_set
 from clipes.tasks.machine.shipped_files import CLIP_MODELS
 from clipes_core.config.run import RunConfig
 from clipes_core.errors import ConfigError
@@ -33,7 +33,7 @@ def run_config(config: ConfigSource, changes: Mapping[str, Any]) -> RunConfig:
 def masker_config(config: ConfigSource | None, changes: Mapping[str, Any]) -> RunConfig:
     """Return the configuration of a masker, which needs no data set and no name; see `run_config`."""
     if isinstance(config, str | os.PathLike):
-        return load_config(os.fspath(config), (), changes)
+        return read_without_data_set(os.fspath(config), changes, UNNAMED)
     values = {"name": UNNAMED} if config is None else {"name": UNNAMED, **_values(config)}
     return config_without_data_set(values, changes)
 

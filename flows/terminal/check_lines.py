@@ -1,6 +1,7 @@
-"""Print the findings of `clipes check` as wrapped lines, each as soon as it is known."""
+"""Print the findings of `clipes check` and `clipes doctor` as wrapped lines, each as soon as it is known."""
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterable
 
 from rich.console import Console
@@ -16,30 +17,41 @@ LEAST_WIDTH = 20  # of the details
 
 
 def print_check(console: Console, findings: Iterable[Finding]) -> bool:
-    """Print findings and a summary; return whether a run can start.
-
-    Words that are wider than the terminal, such as long paths, are not divided, so that they can be copied.
-    """
-    problems = warnings = 0
-    for finding in findings:
-        problems += finding.works is False
-        warnings += finding.works is None
-        _print_finding(console, finding)
-    counted = f"{_count(warnings, 'warning')}, {_count(problems, 'problem')}"
+    """Print findings and a summary; return whether a run can start."""
+    counts = print_findings(console, findings)
+    problems = counts[False]
+    counted = f"{_count(counts[None], 'warning')}, {_count(problems, 'problem')}"
     console.print(f"\n{counted}: {'a run cannot start' if problems else 'a run can start'}")
     return not problems
 
 
-def _print_finding(console: Console, finding: Finding) -> None:
+def print_findings(console: Console, findings: Iterable[Finding], what_width: int = WHAT_WIDTH) -> Counter[bool | None]:
+    """Print findings; return how many items work (True), work with a warning (None) and cannot be used (False).
+
+    Words that are wider than the terminal, such as long paths, are not divided, so that they can be copied.
+
+    Args:
+        console: console to print to.
+        findings: the findings.
+        what_width: columns for the names of the checked items.
+    """
+    counts: Counter[bool | None] = Counter()
+    for finding in findings:
+        counts[finding.works] += 1
+        _print_finding(console, finding, what_width)
+    return counts
+
+
+def _print_finding(console: Console, finding: Finding, what_width: int) -> None:
     word, style = WORDS[finding.works]
-    indent = " " * (WORD_WIDTH + WHAT_WIDTH)
+    indent = " " * (WORD_WIDTH + what_width)
     width = max(console.width - len(indent), LEAST_WIDTH)
     first, *others = [
         wrapped
         for line in printable(without_secrets(finding.detail)).splitlines()
         for wrapped in textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) or [""]
     ]
-    console.print(Text.assemble((word.ljust(WORD_WIDTH), style), finding.what.ljust(WHAT_WIDTH), first))
+    console.print(Text.assemble((word.ljust(WORD_WIDTH), style), finding.what.ljust(what_width), first))
     for line in others:
         console.print(Text(f"{indent}{line}"))
 

@@ -14,12 +14,10 @@ from clipes.tasks.runs.ledger import SHARD_STATES, in_words
 from clipes.tasks.stages.prompts import PROMPTS
 from clipes.tasks.stages.registry import MANIFEST, title_of
 from clipes.tasks.storage.run_status import RunStatus
-from clipes_core.config.uri import without_secrets
 from clipes_core.evaluation.scored import SCORED
 
 if TYPE_CHECKING:  # Importing these modules loads torch, which would delay `clipes status`.
     from clipes.flows.prompt_selection import PromptSelection
-    from clipes.tasks.commands.doctor import Finding
     from clipes.tasks.commands.export.run_masks import Exported
     from clipes.tasks.commands.garbage import GarbageCount
     from clipes.tasks.inputs.photos import Reject
@@ -175,16 +173,6 @@ def print_garbage(console: Console, counts: Sequence["GarbageCount"], removed: b
         table.add_row(count.stage, str(count.files), f"{count.size_bytes / 1e6:.1f}")
     print_table(console, table)
     console.print("deleted" if removed else "nothing is deleted yet; add --yes to delete")
-
-
-def print_findings(console: Console, findings: Sequence["Finding"]) -> bool:
-    """Print what `clipes doctor` found, and return whether everything works. A warning counts as working."""
-    table = new_table("check", "works", "result", numbers=False)
-    words = {True: "yes", False: "NO", None: "warning"}
-    for finding in findings:
-        table.add_row(finding.what, styled(words[finding.works]), without_secrets(finding.detail))
-    print_table(console, table)
-    return all(finding.works is not False for finding in findings)
 
 
 def _print_verified(console: Console, cached: int) -> None:

@@ -7,14 +7,11 @@ from rich.text import Text
 
 from clipes.tasks.machine.terminal import printable
 
-STYLES = {
-    **{"completed": "green", "running": "cyan", "interrupted": "yellow", "cancelled": "yellow", "failed": "red"},
-    **{"yes": "green", "NO": "red", "warning": "yellow"},
-}
+STYLES = {"completed": "green", "running": "cyan", "interrupted": "yellow", "cancelled": "yellow", "failed": "red"}
 
 
 def styled(word: str) -> Text:
-    """Return the state of a run, or the result of a check, in its colour. Only a terminal shows colours."""
+    """Return the state of a run in its colour. Only a terminal shows colours."""
     return Text(word, STYLES.get(word, ""))
 
 

@@ -2,7 +2,7 @@
 
 import posixpath
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial, reduce
@@ -30,6 +30,7 @@ from clipes_core.errors import ConfigError, DatasetError
 
 LIST_SUFFIXES = (".txt", ".csv", ".parquet", ".json")
 VOCABULARY_SUFFIXES = (".yaml", ".yml")
+WITHOUT_DATA_SET = ("dataset.classes", "clip.pretrained")  # files that are read even if no data set is
 WEIGHTS_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
 
 
@@ -86,8 +87,14 @@ def read_config(
     return _next_to(config, parent(absolute(path)), runs_here)
 
 
-def _next_to(config: RunConfig, folder: str, runs_here: bool) -> RunConfig:
+def _next_to(config: RunConfig, folder: str, runs_here: bool, keys: Collection[str] | None = None) -> RunConfig:
     """Return a config in which each relative path that exists only in a folder is the absolute path of this place.
+
+    Args:
+        config: the config; left unchanged.
+        folder: the folder.
+        runs_here: as for `read_config`.
+        keys: dotted keys of the settings that are looked up; by default, all.
 
     Raises:
         ConfigError: a path that must exist exists neither in the working directory nor in the folder. If both are the
@@ -112,7 +119,11 @@ def _next_to(config: RunConfig, folder: str, runs_here: bool) -> RunConfig:
             )
         return text
 
-    settings = [setting for setting in path_settings(config) if setting.is_path is not False]
+    settings = [
+        setting
+        for setting in path_settings(config)
+        if setting.is_path is not False and (keys is None or setting.key in keys)
+    ]
     found = {setting.key: setting.changed(partial(find, setting)) for setting in settings}
     if faults:
         raise ConfigError("\n".join(faults))
@@ -179,6 +190,25 @@ def config_of_values(values: Mapping[str, Any], changes: Mapping[str, Any]) -> R
 def config_without_data_set(values: Mapping[str, Any], changes: Mapping[str, Any]) -> RunConfig:
     """Check a config for code that reads no data set; see `config_of_values` and `config_of_overrides`."""
     return config_of_overrides(_merged(dict(values), dict(changes)), ())
+
+
+def read_without_data_set(path: str, changes: Mapping[str, Any], name: str) -> RunConfig:
+    """Read a config from a YAML file for code that reads no data set; see `config_of_overrides`.
+
+    Of the relative paths, only those of the vocabulary and of CLIP's weights are looked up, as `read_config` does.
+
+    Args:
+        path: path or URI of the YAML file.
+        changes: nested dict of values that replace those of the file.
+        name: name of the config if the file does not state one.
+
+    Raises:
+        ConfigError: as for `read_config`.
+        TransientError: the YAML file is not on the local disk, and the network or the server fails.
+    """
+    values = resolve_interpolations(_merged(_from_file(path), dict(changes)))
+    config = config_of_overrides({"name": name, **values}, ())
+    return _next_to(config, parent(absolute(path)), runs_here=True, keys=WITHOUT_DATA_SET)
 
 
 def _unknown_format(dataset: Any) -> list[str]:

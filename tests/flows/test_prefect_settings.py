@@ -68,3 +68,50 @@ def test_the_environment_takes_precedence_over_the_defaults():
     environment = dict(given)
     choose_settings(environment)
     assert given.items() <= environment.items()
+
+
+DURING_A_RUN = """
+import logging, os
+{first}
+from clipes.flows.prefect_settings import use_settings
+
+before = dict(os.environ)
+try:
+    with use_settings():
+        from prefect.analytics import is_telemetry_enabled
+        from prefect.settings import PREFECT_LOGGING_INTERNAL_LEVEL
+        logging.getLogger("prefect.engine").error("during the block")
+        print(PREFECT_LOGGING_INTERNAL_LEVEL.value(), is_telemetry_enabled())
+        print(os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"], os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"])
+        os.environ["NO_PROXY"] = "127.0.0.1"
+        raise KeyError("an error of the run")
+except KeyError:
+    print(PREFECT_LOGGING_INTERNAL_LEVEL.value(), dict(os.environ) == before)
+logging.getLogger("prefect.engine").error("after the block")
+"""
+
+
+def printed_during_a_run(first, **variables):
+    """Run the script in a new process; return its lines on standard output, and its standard error."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "DO_NOT", "CI"))}
+    command = [sys.executable, "-c", DURING_A_RUN.format(first=first)]
+    done = subprocess.run(command, env={**kept, **variables}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines(), done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", ["", "import prefect"])
+def test_the_settings_apply_only_during_the_block(first, tmp_path):
+    lines, errors = printed_during_a_run(first, PREFECT_HOME=str(tmp_path))
+    assert lines == ["CRITICAL False", "CRITICAL false", "ERROR True"]
+    assert "during the block" not in errors
+    assert "after the block" in errors
+
+
+@pytest.mark.slow
+def test_the_users_variables_take_precedence(tmp_path):
+    levels = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "ERROR", "PREFECT_LOGGING_INTERNAL_LEVEL": "DEBUG"}
+    lines, errors = printed_during_a_run("import prefect", PREFECT_HOME=str(tmp_path), **levels)
+    assert lines == ["DEBUG False", "ERROR false", "DEBUG True"]
+    assert "during the block" in errors

@@ -31,11 +31,12 @@ def doctor(
     values = {"name": "doctor", "store": store, "clip": {"model": model, "pretrained": pretrained}}
     config = config_of_overrides(values, overrides or ())
     runner = check_runner(config)  # so that a mistake is reported before the examination, which takes seconds
-    from clipes.flows.terminal.result_tables import print_findings
+    from clipes.flows.terminal.check_lines import print_findings
+    from clipes.tasks.commands.finding import Finding
 
     with announce("examining this machine"):
-        from clipes.tasks.commands.doctor import Finding, examine
+        from clipes.tasks.commands.doctor import examine
 
         findings = [*examine(config.store, config.clip), *(Finding(*each) for each in runner.examine(config))]
-    if not print_findings(out, findings):
+    if print_findings(out, findings, what_width=2 + max(len(each.what) for each in findings))[False]:
         raise typer.Exit(FAILED)

@@ -1,6 +1,7 @@
 """Masks of single photos, compared with those that the stages of a run make."""
 
 import io
+import shutil
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,6 +11,7 @@ from support.prepared import prepare_run
 from support.small_runs import make_run
 
 import clipes
+from clipes.tasks.machine.shipped_files import CLIP_MODELS, CONFIGS
 from clipes_core.config.run import parse_config
 from clipes_core.errors import ConfigError, PhotoError, UsageError
 
@@ -139,6 +141,31 @@ def test_a_masker_reads_a_config_file_and_keywords_replace_its_values(tmp_path):
     assert (again.config.cam.power, again.config.cam.box_threshold, again.config.crf.enabled) == (0, 0.6, False)
     demo = {"clip": {"model": "clipes-demo", "pretrained": "clipes-demo"}}
     assert clipes.Masker(["dog", "kite"], config=demo).classes == ("dog", "kite")
+
+
+def test_a_config_file_needs_no_data_set_and_no_name(tmp_path, monkeypatch):
+    """Read a config whose photos are absent, and whose vocabulary and weights lie next to it."""
+    (tmp_path / "configs").mkdir()
+    shutil.copy(CLIP_MODELS / "clipes-demo.safetensors", tmp_path / "configs" / "own.safetensors")
+    (tmp_path / "configs" / "pets.yaml").write_text("classes: [{name: dog}, {name: cat}]\nbackground_words: [grass]\n")
+    config = tmp_path / "configs" / "own.yaml"
+    config.write_text(
+        "dataset: {root: absent, split: absent.txt, classes: pets.yaml}\n"
+        "clip: {model: clipes-demo, pretrained: own.safetensors}\ncrf: {enabled: false}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    masker = clipes.Masker(config="configs/own.yaml")
+    assert masker.classes == ("dog", "cat")
+    assert masker.config.clip.pretrained == str(tmp_path / "configs" / "own.safetensors")
+    config.write_text(config.read_text().replace("pets.yaml", "dogs.yaml"))
+    with pytest.raises(ConfigError, match=r"dataset\.classes: dogs\.yaml exists neither in the working directory"):
+        clipes.Masker(config="configs/own.yaml")
+
+
+def test_the_shipped_config_of_voc_makes_a_masker_without_the_data_set(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    masker = clipes.Masker(config=CONFIGS / "voc12.yaml", model="demo")
+    assert masker.classes == clipes.Masker("voc12", model="demo").classes
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The results of a run, read from its store."""
 
 import io
+import shutil
 
 import numpy as np
 import pytest
@@ -51,6 +52,26 @@ def test_a_run_is_a_sequence_of_its_photos(opened):
         opened[MISSING]
     with pytest.raises(IndexError):
         opened[4]
+
+
+def test_a_run_contains_its_photos_and_their_ids(opened, made):
+    again = clipes.open_run("tiny", made.run.store.uri)
+    assert "b" in opened
+    assert MISSING not in opened
+    assert 1 not in opened
+    assert opened[1] in again
+    assert again.index(opened[1]) == 1
+    assert opened[0] == again[0] != opened[1]
+    assert set(opened) == set(again)
+    assert opened[0] != opened[0].id
+
+
+def test_a_photo_of_another_run_is_not_in_a_run_even_if_it_has_the_same_id(opened, made, tmp_path):
+    shutil.copytree(made.run.store.uri, tmp_path / "copied")
+    copied = clipes.open_run("tiny", tmp_path / "copied")
+    assert copied["a"].id in opened
+    assert copied["a"] not in opened
+    assert copied["a"] != opened["a"]
 
 
 def test_a_photo_has_the_results_of_the_stages(opened, made):

@@ -1,6 +1,6 @@
 import io
 
-from clipes.flows.terminal.check_lines import print_check
+from clipes.flows.terminal.check_lines import print_check, print_findings
 from clipes.tasks.commands.finding import Finding
 from clipes.tasks.machine.terminal import TerminalConsole
 
@@ -45,3 +45,15 @@ def test_control_characters_and_passwords_are_not_printed():
     _, text = printed(Finding("store", False, "\x1b[2J s3://me:secret@host/x"))
     assert "\x1b" not in text
     assert "secret" not in text
+
+
+def test_findings_are_counted_and_lie_in_columns_as_wide_as_their_longest_name():
+    console = TerminalConsole(io.StringIO(), soft_wrap=True)
+    found = [Finding("onedl-mmsegmentation", True, "1.2"), Finding("ports", None, "open"), Finding("x", False, "no")]
+    counts = print_findings(console, found, what_width=22)
+    assert (counts[True], counts[None], counts[False]) == (1, 1, 1)
+    assert console.file.getvalue().splitlines() == [
+        "ok       onedl-mmsegmentation  1.2",
+        "warning  ports                 open",
+        "problem  x                     no",
+    ]

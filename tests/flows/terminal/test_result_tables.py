@@ -8,14 +8,12 @@ from rich.console import Console
 from clipes.flows.prompt_selection import PromptSelection
 from clipes.flows.terminal.result_tables import (
     print_exported,
-    print_findings,
     print_garbage,
     print_metrics,
     print_plan,
     print_selection,
     print_status,
 )
-from clipes.tasks.commands.doctor import Finding
 from clipes.tasks.commands.export.run_masks import Exported
 from clipes.tasks.commands.garbage import GarbageCount
 from clipes.tasks.inputs.photos import Reject
@@ -222,11 +220,6 @@ def garbage(numbers):
     return lambda console: print_garbage(console, counts, removed=False)
 
 
-def findings(numbers):
-    found = [Finding("weights of the network", works=True, detail=f"{big(numbers)} of {big(numbers)} bytes read")]
-    return lambda console: print_findings(console, found)
-
-
 def selection(numbers):
     ranked = tuple(
         RankedTemplate(big(numbers), f"a photo of {{}} number {big(numbers)} .", exact(numbers, 5)) for _ in range(2)
@@ -241,7 +234,7 @@ def selection(numbers):
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 200])
-@pytest.mark.parametrize("table", [plan, metrics, status, garbage, findings, selection])
+@pytest.mark.parametrize("table", [plan, metrics, status, garbage, selection])
 def test_every_number_of_a_table_appears_whole_at_any_width(table, width):
     numbers = []
     show = table(numbers)
@@ -259,12 +252,3 @@ def test_on_a_narrow_terminal_columns_of_zeros_are_left_out():
     assert header.split() == ["stage", "shards", "rows", "computed", "rows/s", "wall", "s", "busy", "s"]
     assert len(rows) == len(all_names())
     assert max(map(len, rows)) <= 80
-
-
-def test_a_warning_of_doctor_is_no_failure():
-    console = Console(file=io.StringIO(), width=100)
-    found = [Finding("ports", None, "open"), Finding("store", True, "can be written")]
-    assert print_findings(console, found)
-    assert not print_findings(console, [*found, Finding("weights", False, "missing")])
-    words = [line.split()[1] for line in console.file.getvalue().splitlines() if line.split()[:1] == ["ports"]]
-    assert words == ["warning", "warning"]

@@ -9,7 +9,8 @@ from s3fs import S3FileSystem
 from support.s3_server import READER
 
 from clipes.tasks.commands import doctor
-from clipes.tasks.commands.doctor import Finding, examine
+from clipes.tasks.commands.doctor import examine
+from clipes.tasks.commands.finding import Finding
 from clipes.tasks.machine.devices import cores
 from clipes_core.config.pseudo_masks import ClipConfig
 
