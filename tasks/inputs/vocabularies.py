@@ -1,12 +1,12 @@
 """Read a class vocabulary by its name if clipes ships it, and otherwise by its path or URI."""
 
 import logging
-import math
 from collections.abc import Iterator
 
 import yaml
 from pydantic import ValidationError
 
+from clipes.tasks.inputs.config_text.written import item_yaml
 from clipes.tasks.inputs.config_text.yaml_text import check_yaml
 from clipes.tasks.machine.shipped_files import CLASSES
 from clipes.tasks.storage.user_files import absolute, read_text
@@ -148,5 +148,5 @@ def _message(kind: str, message: str, given: object) -> str:
 
 def _as_yaml(value: object) -> str:
     """Return a value as a YAML file spells it; of a long value, return the start."""
-    text = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=math.inf).strip()[1:-1]
+    text = item_yaml(value)
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."

@@ -6,6 +6,7 @@ import typer
 
 from clipes.flows.commands.options import Set, StoreOrConfigs, location
 from clipes.flows.terminal.consoles import out
+from clipes.tasks.machine.terminal import announce
 from clipes_core.errors import UsageError
 
 
@@ -27,19 +28,21 @@ def config(
     ] = False,
 ) -> None:
     """Print the settings that a config states, and their defaults."""
-    from clipes.tasks.inputs.config_text.written import complete_yaml, given_yaml
-    from clipes.tasks.inputs.configs import read_config, resolve_config
-
     if reference:
-        from clipes.tasks.inputs.config_text.reference import reference_page
+        with announce("describing the settings"):
+            from clipes.tasks.inputs.config_text.reference import reference_page
 
-        out.print(reference_page(), end="")
-        return
-    if config is None:
+            text = reference_page()
+    elif config is None:
         raise UsageError("name a CONFIG, or add --reference for a page about all settings")
-    stated = read_config(config, overrides or (), {} if store is None else {"store": store}, runs_here=False)
-    if resolved:
-        absolute = resolve_config(stated)
-        out.print(complete_yaml(absolute.model_copy(update={"name": stated.name})), end="")
     else:
-        out.print(given_yaml(stated), end="")
+        with announce("reading the config"):
+            from clipes.tasks.inputs.config_text.written import complete_yaml, given_yaml
+            from clipes.tasks.inputs.configs import read_config, resolve_config
+
+            stated = read_config(config, overrides or (), {} if store is None else {"store": store}, runs_here=False)
+            if resolved:
+                text = complete_yaml(resolve_config(stated).model_copy(update={"name": stated.name}))
+            else:
+                text = given_yaml(stated)
+    out.print(text, end="")

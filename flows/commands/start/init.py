@@ -6,6 +6,7 @@ import typer
 
 from clipes.flows.commands.options import ToConfig, location, location_option
 from clipes.flows.terminal.consoles import out
+from clipes.tasks.machine.terminal import announce
 
 
 def init(
@@ -31,7 +32,9 @@ def init(
     ] = None,
 ) -> None:
     """Inspect a folder of photos, say what is uncertain, and write a config and a vocabulary for a run."""
-    from clipes.flows.terminal.init_summary import print_initialised
-    from clipes.tasks.commands.init.writing import initialise
+    with announce("inspecting the folder"):
+        from clipes.flows.terminal.init_summary import print_initialised
+        from clipes.tasks.commands.init.writing import initialise
 
-    print_initialised(out, initialise(folder, to, force, layout, labels))
+        done = initialise(folder, to, force, layout, labels)
+    print_initialised(out, done)

@@ -18,6 +18,7 @@ from clipes.tasks.inputs.configs import path_settings
 from clipes.tasks.inputs.datasets.listing import Listing
 from clipes.tasks.machine.devices import check_crf_device, clip_precision, cores, gpu_slots, training_precision
 from clipes.tasks.machine.log import collect_warnings
+from clipes.tasks.machine.terminal import announce
 from clipes.tasks.runs.preparation import check_request, checked_vocabulary, list_evaluation, list_photos
 from clipes.tasks.stages.registry import run_names
 from clipes.tasks.storage.user_files import exists
@@ -67,9 +68,9 @@ class _Checks:
         yield from self._check_photos(vocabulary[0])
 
     def _run(self, what: str, check: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
-        """Yield what a check finds, its error, and what it logs as warnings."""
+        """Yield what a check finds, its error, and what it logs as warnings. Say what it checks if this takes long."""
         found: list[Finding] = []
-        with collect_warnings() as warnings:
+        with collect_warnings() as warnings, announce(f"checking the {what}"):
             try:
                 found += check()
             except ClipesError as exc:
@@ -118,13 +119,14 @@ class _Checks:
     def _check_photos(self, vocabulary: Vocabulary) -> Iterator[Finding]:
         config, listings = self.config, list[Listing]()
         yield from self._run("photos", lambda: self._list(listings, vocabulary))
-        sample = open_sample(listings[0] if listings else Listing((), ()), config)
+        with announce("opening a sample of the photos"):
+            sample = open_sample(listings[0] if listings else Listing((), ()), config)
         if listings and listings[0].photos:
             yield from self._run("sample", lambda: check_sample(sample))
             yield from self._run("true masks", lambda: check_truth(listings[0].photos, sample, vocabulary, "dataset"))
         yield from self._run("prompt lengths", lambda: check_words(config, vocabulary))
-        # these modules import torch, which takes seconds
-        from clipes.tasks.commands.check.weights import check_clip
+        with announce("loading the checks of the weights"):
+            from clipes.tasks.commands.check.weights import check_clip  # imports torch, which takes seconds
 
         yield from self._run("weights", lambda: check_clip(config))
         if config.train.enabled:

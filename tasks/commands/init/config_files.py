@@ -1,13 +1,12 @@
 """The texts of the files that `clipes init` writes: the run config, the vocabulary and the list."""
 
 import csv
-import math
+import shlex
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from io import StringIO
-from typing import Any
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -15,8 +14,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from clipes.tasks.commands.init.class_names import FoundClass
 from clipes.tasks.commands.init.layouts.layout import LabelledPhoto
 from clipes.tasks.commands.init.word_proposals import WordProposals
+from clipes.tasks.inputs.config_text.written import item_yaml, value_yaml
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes.tasks.machine.shipped_files import INIT_TEMPLATES
+from clipes.tasks.machine.terminal import printable
 from clipes_core.vocabulary import ClassEntry, Vocabulary
 
 SHIPPED = ("voc12", "coco14")  # vocabularies whose words were chosen by the authors of the method
@@ -56,7 +57,11 @@ class RunText:
 
 
 def config_text(run: RunText) -> str:
-    """Return the text of the run config."""
+    """Return the text of the run config.
+
+    Raises:
+        ConfigError: a config cannot contain the name of a file or folder.
+    """
     return _environment().get_template("config.yaml.jinja").render(run=run)
 
 
@@ -74,7 +79,7 @@ def vocabulary_text(run: RunText, classes: Sequence[FoundClass], proposals: Word
     else:
         texts = [text for each in classes for text in (each.name, each.words or "", *each.synonyms)]
         background, themes = proposals.background_words(texts)
-    lines = textwrap.wrap(", ".join(map(_yaml, background)), LINE, break_long_words=False, break_on_hyphens=False)
+    lines = textwrap.wrap(", ".join(map(item_yaml, background)), LINE, break_long_words=False, break_on_hyphens=False)
     template = _environment().get_template("vocabulary.yaml.jinja")
     return template.render(run=run, classes=classes, themes=themes, background=[line.rstrip(",") for line in lines])
 
@@ -125,11 +130,10 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         autoescape=False,
     )
-    environment.filters["yaml"] = _yaml
+    environment.filters |= {"setting": value_yaml, "yaml": item_yaml, "comment": _comment, "argument": shlex.quote}
     return environment
 
 
-def _yaml(value: Any) -> str:
-    """Return a text or list as YAML writes it on one line."""
-    text = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=math.inf).strip()
-    return text[1:-1]
+def _comment(text: str) -> str:
+    """Return a text on one line, without characters that YAML does not permit or takes for the end of a line."""
+    return printable(text).replace("\n", " ").replace("\t", " ")

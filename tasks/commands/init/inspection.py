@@ -53,8 +53,12 @@ def inspect_folder(
     """
     content = read_folder(folder, ignored)
     if not content.photos:
-        refused = f" ({len(content.refused)} files must be converted first)" if content.refused else ""
-        raise UsageError(f"FOLDER: no photos in {content.root}{refused}; give the folder of your photos")
+        hints = [
+            *([f"{len(content.refused)} files must be converted first"] if content.refused else []),
+            *(f"{reason}: {len(paths)}" for reason, paths in content.left_out.items() if paths),
+        ]
+        shown = f" ({'; '.join(hints)})" if hints else ""
+        raise UsageError(f"FOLDER: no photos in {content.root}{shown}; give the folder of your photos")
     if labels is not None:
         content = content.with_labels(labels)
     fitting = list(recognise(content, layout))
@@ -123,6 +127,9 @@ def _doubt_files(folder: PhotoFolder, found: Found, doubts: Doubts) -> None:
         doubts.add("photos, videos and archives that clipes cannot read (convert or unpack them)", *folder.refused)
     if folder.unreadable:
         doubts.add("folders that cannot be listed", *folder.unreadable)
+    for reason, paths in folder.left_out.items():
+        if paths:
+            doubts.add(reason, *paths)
     used = {photo.truth for photo in found.photos}
     unused = [path for path in folder.masks if path not in used]
     if unused and found.settings.get("format") != "voc":

@@ -5,11 +5,12 @@ import posixpath
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from clipes.tasks.commands.init.known_names import known_names
+from clipes.tasks.inputs.datasets.entries import unwritable
 from clipes_core.errors import UsageError
 
 # Photos that Pillow decodes, and photos that it does not decode. Both lists are of file names, not of contents.
@@ -22,6 +23,8 @@ REFUSED_SUFFIXES = (
     *(".svg", ".pdf", ".eps", ".psd", ".dcm", ".mp4", ".mov", ".avi", ".mkv", ".webm"),
     *(".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"),
 )
+NOT_UTF_8 = "files whose paths are not UTF-8, which are left out (rename them)"
+BROKEN_LINKS = "links to files that do not exist, which are left out"
 SKIPPED_FOLDERS = ("__MACOSX", "clipes-store")
 
 
@@ -35,6 +38,7 @@ class PhotoFolder:
         masks: paths of the PNG files in folders of masks, sorted.
         others: paths of all other files, sorted.
         unreadable: folders that cannot be listed.
+        left_out: why files are left out -> the paths of these files, sorted.
     """
 
     root: Path
@@ -42,6 +46,7 @@ class PhotoFolder:
     masks: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
+    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def others_with(self, *suffixes: str) -> tuple[str, ...]:
         """Return the paths of the other files with one of some suffixes, such as ".csv"."""
@@ -117,16 +122,20 @@ def read_folder(folder: Path, ignored: Collection[Path] = ()) -> PhotoFolder:
     if not root.is_dir():
         raise UsageError(f"FOLDER: no folder {root}; give the folder of your photos")
     unreadable: list[str] = []
-    files = sorted(path.relative_to(root).as_posix() for path in _files(root, unreadable) if path not in ignored)
+    listed = sorted(path.relative_to(root).as_posix() for path in _files(root, unreadable) if path not in ignored)
     if str(root) in unreadable:
         raise UsageError(f"FOLDER: {root} cannot be listed; permit reading it")
+    left_out = {NOT_UTF_8: tuple(filter(unwritable, listed))}
+    files = [path for path in listed if not unwritable(path)]
     images = [path for path in files if PurePosixPath(path).suffix.lower() in PHOTO_SUFFIXES]
     folders = {str(PurePosixPath(path).parent) for path in images if _in_mask_folder(path)}
     folders -= {str(PurePosixPath(path).parent) for path in images if not path.lower().endswith(".png")}
     masks = {path for path in images if str(PurePosixPath(path).parent) in folders}
     photos = tuple(path for path in images if path not in masks)
-    others = tuple(path for path in files if PurePosixPath(path).suffix.lower() not in PHOTO_SUFFIXES)
-    return PhotoFolder(root, photos, tuple(sorted(masks)), others, tuple(unreadable))
+    others = [path for path in files if PurePosixPath(path).suffix.lower() not in PHOTO_SUFFIXES]
+    left_out[BROKEN_LINKS] = tuple(path for path in others if not (root / path).exists())
+    found = tuple(path for path in others if path not in left_out[BROKEN_LINKS])
+    return PhotoFolder(root, photos, tuple(sorted(masks)), found, tuple(unreadable), left_out)
 
 
 def folded(text: str) -> str:

@@ -17,6 +17,7 @@ from clipes.tasks.commands.init.config_files import (
 from clipes.tasks.commands.init.inspection import Inspection, inspect_folder
 from clipes.tasks.commands.init.word_proposals import read_proposals
 from clipes.tasks.inputs.datasets.listing import read_dataset
+from clipes.tasks.inputs.locations import checked_location
 from clipes.tasks.machine.devices import available_devices
 from clipes.tasks.storage.user_files import write_bytes
 from clipes_core.config.dataset import DatasetConfig
@@ -72,7 +73,7 @@ def initialise(
         labels: path of a table or COCO file with the labels; None to search the folder for labels.
 
     Raises:
-        ConfigError: no layout has this name.
+        ConfigError: no layout has this name, or a config cannot contain the path of a file or folder.
         DatasetError: the folder has too many classes, or a file cannot be written.
         UsageError: the folder cannot be used, a file exists, or the files would be written among the photos.
     """
@@ -104,6 +105,7 @@ def find_targets(folder: str, to: str | None) -> Targets:
     """Return the files to write.
 
     Raises:
+        ConfigError: the absolute path of the folder or of the config has a character that no path in a config may have.
         UsageError: the files would be written among the photos, although that is not the working directory.
     """
     photos, here = Path(os.path.abspath(folder)), Path.cwd()  # noqa: PTH100 - see read_folder
@@ -111,6 +113,8 @@ def find_targets(folder: str, to: str | None) -> Targets:
     config = here.joinpath(to or "")
     if not named:
         config /= f"{run_name(photos.name)}.yaml"
+    for path, option in ((photos, "FOLDER"), (config, "--to")):
+        checked_location(str(path), option)
     place = config.parent.resolve()
     if place != here.resolve() and place.is_relative_to(photos.resolve()):
         raise UsageError(

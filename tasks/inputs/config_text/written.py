@@ -10,8 +10,11 @@ from pydantic.fields import FieldInfo
 
 from clipes_core.config.run import RunConfig
 from clipes_core.config.section import Section
+from clipes_core.errors import ConfigError
 
 INDENT = "  "
+MISSING = "???"  # omegaconf: a value that is still to be set
+OPTIONS: dict[str, Any] = {"allow_unicode": True, "width": math.inf}
 
 
 def complete_yaml(config: RunConfig) -> str:
@@ -30,20 +33,29 @@ def value_yaml(value: Any, inside: bool = False) -> str:
     Args:
         value: text, a number, true, false, null, or a list or mapping of such values.
         inside: true for an item of a list or mapping, in which more texts need quotes.
+
+    Raises:
+        ConfigError: a config cannot have this text as a value, because it would be read as a reference.
     """
+    if isinstance(value, str) and ("${" in value or value == MISSING):
+        raise ConfigError(f"a config cannot contain the text {value!r}, because ${{ and {MISSING} are references there")
     if isinstance(value, list):
         return f"[{', '.join(value_yaml(item, inside=True) for item in value)}]"
     if isinstance(value, dict):
         pairs = (f"{value_yaml(key, inside=True)}: {value_yaml(item, inside=True)}" for key, item in value.items())
         return f"{{{', '.join(pairs)}}}"
-    options: dict[str, Any] = {"allow_unicode": True, "width": math.inf}
-    if inside:
-        text = yaml.safe_dump([value], default_flow_style=True, **options).strip()[1:-1]
-    else:
-        text = yaml.safe_dump(value, **options).removesuffix("...\n").strip()
+    text = item_yaml(value) if inside else yaml.safe_dump(value, **OPTIONS).removesuffix("...\n").strip()
     if isinstance(value, str) and OmegaConf.create(f"value: {text}").value != value:  # such as 1e5: a number there
-        return yaml.safe_dump(value, default_style="'", **options).strip()
+        return yaml.safe_dump(value, default_style="'", **OPTIONS).strip()
     return text
+
+
+def item_yaml(value: Any) -> str:
+    """Return a plain value as YAML writes it on one line in a list, for files that are read as plain YAML.
+
+    A config is no plain YAML, because it may have interpolations; see `value_yaml`.
+    """
+    return yaml.safe_dump([value], default_flow_style=True, **OPTIONS).strip()[1:-1]
 
 
 def plain(value: Any) -> Any:

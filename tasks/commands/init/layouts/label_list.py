@@ -157,7 +157,7 @@ def _with_names(
     labels = {label for photo in photos for label in photo.labels}
     if not labels or not all(label.isdecimal() for label in labels):
         return list(photos), ""
-    source, names = find_class_list(folder)
+    source, names = find_class_list(folder, doubts)
     first = 0 if "0" in labels else 1
     known = {str(number + first): name for number, name in names.items()}
     if not labels <= known.keys():

@@ -38,7 +38,7 @@ def recognise_yolo(folder: PhotoFolder) -> Found | None:
     if not any(each.numbers for each in read.values()):
         return None
     doubts = Doubts()
-    source, names = find_class_list(folder)
+    source, names = find_class_list(folder, doubts)
     if not names:
         doubts.add("no data.yaml or classes.txt names the classes: write their names into the vocabulary")
     usable = {photo: each for photo, each in read.items() if _usable(files[photo], each, names, doubts)}

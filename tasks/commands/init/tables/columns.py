@@ -17,7 +17,8 @@ class Columns:
         labels: indices of the columns with labels.
         flags: True if each label column stands for a class, and its cells say whether the photo shows it.
         truth: index of the column of true masks; None if there is none.
-        names: names of the columns; empty if the table has no header.
+        names: names of the columns; empty if the table has no header. A column without a name has an empty name. If
+            the labels stand last, further cells of a row have no name, and are labels, too.
         guessed: True if no name of a column says which one has the labels.
     """
 
@@ -36,7 +37,8 @@ class Columns:
 
     def title(self, index: int) -> str:
         """Return the name of a column in quotes, or its number."""
-        return repr(self.names[index]) if index < len(self.names) else f"number {index + 1}"
+        name = self.names[index] if index < len(self.names) else ""
+        return repr(name) if name else f"number {index + 1}"
 
 
 def find_columns(table: Table, names_photo: Callable[[str], bool]) -> Columns | None:
@@ -54,15 +56,17 @@ def find_columns(table: Table, names_photo: Callable[[str], bool]) -> Columns | 
     flags = [index for index in others if header and _has_flags(_column(body, index))]
     labels = [index for index in named if index in others]
     if flags and (not labels or (set(labels) <= set(flags) and len(flags) > 1)):
+        names = pad(header, width)
         classes = [
-            index
-            for index in flags
-            if index < len(header) and _plain(header[index]) not in known_names("other_columns")
+            index for index in flags if names[index] and _plain(names[index]) not in known_names("other_columns")
         ]
-        return Columns(photo, tuple(classes), True, truth, header, False) if classes else None
+        return Columns(photo, tuple(classes), True, truth, names, False) if classes else None
     guessed = [] if labels else _guess_labels(body, others, header)
     found = tuple(labels or guessed)
-    return Columns(photo, found, False, truth, header, bool(guessed and header)) if found else None
+    if not found:
+        return None
+    names = pad(header, width) if header and max(found) + 1 < len(header) else header
+    return Columns(photo, found, False, truth, names, bool(guessed and header))
 
 
 def _column(rows: Sequence[Row], index: int) -> list[str]:
@@ -77,7 +81,7 @@ def _header(rows: Sequence[Row], photo: int, names_photo: Callable[[str], bool])
     if any(map(names_photo, first)) or re.search(r"\.\w{3,4}$", title):
         return ()
     if any(_plain(cell) in known for cell in first) or all(map(names_photo, _column(rows[1:], photo))):
-        return pad(first, max(len(row.cells) for row in rows[:1]))
+        return first
     return ()
 
 

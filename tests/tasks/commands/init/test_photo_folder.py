@@ -6,7 +6,7 @@ import unicodedata
 import pytest
 from support.own_photos import write_photos
 
-from clipes.tasks.commands.init.photo_folder import read_folder
+from clipes.tasks.commands.init.photo_folder import BROKEN_LINKS, NOT_UTF_8, read_folder
 from clipes_core.errors import UsageError
 
 
@@ -26,6 +26,16 @@ def test_linked_folders_are_followed_once(photos, tmp_path):
     (photos / "link").symlink_to(tmp_path / "elsewhere")
     (photos / "loop").symlink_to(photos)
     assert read_folder(photos).photos == ("link/a.jpg",)
+
+
+def test_files_that_cannot_be_named_or_opened_are_left_out(photos):
+    write_photos(photos, ["a.jpg"])
+    name = os.fsdecode(b"b\xe4r.jpg")
+    (photos / name).write_bytes((photos / "a.jpg").read_bytes())
+    (photos / "labels.csv").symlink_to(photos / "gone.csv")
+    folder = read_folder(photos)
+    assert (folder.photos, folder.others) == (("a.jpg",), ())
+    assert folder.left_out == {NOT_UTF_8: (name,), BROKEN_LINKS: ("labels.csv",)}
 
 
 def test_a_path_means_the_photo_that_fits_best(photos):

@@ -1,10 +1,15 @@
 """The files that `clipes init` writes, where it writes them, and what it refuses."""
 
+import os
+import shlex
 import shutil
+from pathlib import Path
 
 import pytest
+import yaml
 from support.own_photos import doubts_of, init_labels, labels_read, write_photos
 
+from clipes.tasks.commands.init.photo_folder import NOT_UTF_8
 from clipes.tasks.commands.init.writing import initialise, run_name
 from clipes.tasks.inputs.configs import load_config
 from clipes.tasks.inputs.vocabularies import load_vocabulary
@@ -186,6 +191,55 @@ def test_photos_that_a_list_cannot_name_are_left_out(animals):
         "photos that are left out, because an earlier photo has the same id (path without extension); only the earlier "
         "photo is used: 1 (dog/1.png)"
     ]
+
+
+def test_photos_whose_names_are_not_utf_8_are_left_out_with_a_doubt(animals):
+    copy = animals / "cat" / os.fsdecode(b"k\xe4tzchen.jpg")
+    write_photos(animals, ["cat/3.png"])
+    (animals / "cat" / "3.png").rename(copy)
+    done = initialise("photos")
+    assert labels_read(done, animals) == TWO
+    assert doubts_of(done) == [f"{NOT_UTF_8}: 1 (cat/{copy.name})"]
+
+
+def test_a_folder_in_which_no_name_is_utf_8_is_refused_with_the_reason(photos):
+    (photos / os.fsdecode(b"\xff.jpg")).touch()
+    with pytest.raises(UsageError, match=r"no photos in .* \(files whose paths are not UTF-8.*\(rename them\): 1\)"):
+        initialise("photos")
+
+
+@pytest.mark.parametrize(
+    "name", ["1e5", "yes", "null", "0x10", "a: b", "# x", "my  'photos'", "[x]", "Ж", "2024-05-01"]
+)
+def test_a_folder_of_any_name_is_read_again_as_text(photos, name):
+    write_photos(photos, TWO)
+    folder = photos.rename(photos.with_name(name))
+    done = initialise(name)
+    assert labels_read(done, folder) == TWO
+    assert load_config(str(done.files[0])).name == run_name(name)
+
+
+@pytest.mark.parametrize("name", ["my  pets.yaml", "it's; $HOME.yaml", "a\u2028b: #.yaml"])
+def test_the_comments_survive_odd_names_and_show_commands_that_can_be_pasted(animals, name):
+    text = initialise("photos", to=name).files[0].read_text(encoding="utf-8")
+    assert yaml.safe_load(text)["dataset"]["root"] == "photos"
+    command = next(line for line in text.split("\n") if "clipes check" in line).partition("#")[2]
+    shown = shlex.split(command.partition("everything")[0])
+    assert shown == ["clipes", "check", name.replace("\u2028", "\\u2028")]
+
+
+@pytest.mark.parametrize("name", ["${HOME}", "???"])
+def test_a_name_that_a_config_cannot_contain_is_refused(photos, name):
+    write_photos(photos, TWO)
+    photos.rename(photos.with_name(name))
+    with pytest.raises(ConfigError, match="a config cannot contain the text"):
+        initialise(name)
+    assert [path.name for path in Path.cwd().iterdir()] == [name]
+
+
+def test_a_name_with_a_line_break_is_refused(animals):
+    with pytest.raises(ConfigError, match=r"--to: .* is neither a path nor a URI"):
+        initialise("photos", to="a\nb.yaml")
 
 
 def test_labels_with_semicolons_are_no_two_labels(animals):

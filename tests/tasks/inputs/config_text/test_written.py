@@ -1,8 +1,9 @@
 import pytest
 
-from clipes.tasks.inputs.config_text.written import complete_yaml, given_yaml
+from clipes.tasks.inputs.config_text.written import complete_yaml, given_yaml, value_yaml
 from clipes.tasks.inputs.configs import load_config
 from clipes_core.config.run import parse_config
+from clipes_core.errors import ConfigError
 
 HARD_TEXTS = ["yes", "1e5", "a: b", "# no comment", "{} on a \u00e4", "'", "- x {}", "null", "0x10", "2024-05-01", "~"]
 
@@ -22,6 +23,13 @@ def test_a_text_that_yaml_could_misread_stays_the_same_text(tmp_path, written, t
     config = parse_config({"name": "a", "store": "/s", "dataset": dataset, "execution": {"runner": runner}})
     (tmp_path / "again.yaml").write_text(written(config))
     assert load_config(str(tmp_path / "again.yaml")) == config
+
+
+@pytest.mark.parametrize("text", ["${HOME}", "a ${b", "???"])
+@pytest.mark.parametrize("value", [lambda text: text, lambda text: ["a", text], lambda text: {"a": text}])
+def test_a_text_that_omegaconf_would_replace_is_refused(text, value):
+    with pytest.raises(ConfigError, match="a config cannot contain the text"):
+        value_yaml(value(text))
 
 
 def test_the_stated_settings_are_printed_with_their_defaults():

@@ -43,6 +43,20 @@ def test_columns_of_0_and_1_stand_for_classes(lines, labels):
     assert (columns.labels, columns.flags) == (labels, True)
 
 
+@pytest.mark.parametrize(
+    ("lines", "labels", "unused"),
+    [
+        (("image,dog", "a.jpg,1,0"), (1,), ("column 3",)),
+        (("image,,dog", "a.jpg,1,0"), (2,), ("column 2",)),
+        (("image,labels,note", "a.jpg,dog,x,y"), (1,), ("note", "column 4")),
+        (("image,labels", "a.jpg,dog,cat"), (1,), ()),  # the cells after the last column of labels are labels
+    ],
+)
+def test_columns_without_a_name_are_stated_or_are_further_labels(lines, labels, unused):
+    columns = columns_of(*lines)
+    assert (columns.labels, columns.unused) == (labels, unused)
+
+
 def test_a_table_without_labels_has_no_columns():
     assert columns_of("image,width", "a.jpg,500") is None
 
