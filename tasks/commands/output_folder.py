@@ -34,6 +34,7 @@ PNG, PNG_END = b"\x89PNG\r\n\x1a\n", 12  # signature, and the length of the last
 JPEG, JPEG_COMMENT = b"\xff\xd8\xff", b"\xff\xfe"
 MARKED_SUFFIXES = (".png", ".jpg")
 SHOWN = 3  # files that an error message names
+BATCH_FILES, BATCH_BYTES = 64, 8 << 20  # files whose digests are announced together, and the size of their content
 
 
 class ExistingFiles:
@@ -104,7 +105,8 @@ class OutputFolder:
         inputs: function that yields the URIs of files that must never be replaced, even if clipes wrote them. It is
             called only if one of the files to write already exists.
         marker: name of the file whose existence means that the folder is complete. It is removed before any other file
-            is written, and the digests of all files are listed in SHA256SUMS. None if there is no such file.
+            is written, and the digests of all files are listed in SHA256SUMS. None if there is no such file. With a
+            marker, write files only in a block of `digests_saved`: some are collected until a batch of them is written.
 
     Raises:
         UsageError: there is a marker, and the folder has a SHA256SUMS that clipes did not write.
@@ -115,6 +117,7 @@ class OutputFolder:
         self.digests = None if marker is None else DigestList(self.uri)
         self._marker = marker
         self._existing = ExistingFiles(self.uri, inputs, self.digests)
+        self._batch: list[tuple[str, bytes, str]] = []  # name, content and digest of the files that are not written yet
 
     def check(self, names: Iterable[str]) -> None:
         """Check that none of the files would replace a file of the user. Call this before the first `write`.
@@ -156,16 +159,12 @@ class OutputFolder:
             TransientError: the network or the server fails.
         """
         content = add_mark(data) if marked else data
-        digest = hashlib.sha256(content).hexdigest()
         with self._state_written():
             self._begin()
-            uri = join(self.uri, name)
-            if name not in self._existing.free:
-                _refuse(self._existing.why_kept(name, digest))
-                write_bytes(uri, content)
-            elif not create_bytes(uri, content):
-                _refuse(f"{uri} has just been written by another program")
-        self._note(name, digest)
+            self._batch.append((name, content, hashlib.sha256(content).hexdigest()))
+            size = sum(len(content) for _, content, _ in self._batch)
+            if self.digests is None or len(self._batch) >= BATCH_FILES or size >= BATCH_BYTES:
+                self._write_batch()
 
     @contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
@@ -179,18 +178,23 @@ class OutputFolder:
         """
         uri = join(self.uri, name)
         self._begin()
+        self._write_batch()
         with written_in_pieces(uri) as temporary:
             with temporary.open("wb") as file:
                 yield file
             digest = sha256_of(str(temporary))
             _refuse(self._existing.why_kept(name, digest))
+            if self.digests is not None:
+                self.digests.announce([(name, digest)])
         self._note(name, digest)
 
     @contextmanager
     def digests_saved(self) -> Iterator[None]:
-        """Write SHA256SUMS at the end of the block, also if it fails after it has written files."""
+        """Write the last files and SHA256SUMS at the end of the block; SHA256SUMS also if the block fails."""
         try:
             yield
+            with self._state_written():
+                self._write_batch()
         finally:
             if self.digests is not None and self.digests.count:
                 self.digests.save()
@@ -198,12 +202,26 @@ class OutputFolder:
     @property
     def remaining(self) -> int:
         """Number of listed files in the folder that clipes wrote earlier, and not again."""
-        return 0 if self.digests is None else self.digests.remaining
+        return 0 if self.digests is None else len(self.digests.earlier)
 
     def _begin(self) -> None:
         """Remove the marker before the first file is written."""
-        if self._marker is not None and not self._existing.written:
+        if self._marker is not None and not (self._existing.written or self._batch):
             remove(join(self.uri, self._marker))
+
+    def _write_batch(self) -> None:
+        """Write the collected files, after their digests have been announced."""
+        batch, self._batch = self._batch, []
+        if self.digests is not None and batch:
+            self.digests.announce([(name, digest) for name, _, digest in batch])
+        for name, content, digest in batch:
+            uri = join(self.uri, name)
+            if name not in self._existing.free:
+                _refuse(self._existing.why_kept(name, digest))
+                write_bytes(uri, content)
+            elif not create_bytes(uri, content):
+                _refuse(f"{uri} has just been written by another program")
+            self._note(name, digest)
 
     @contextmanager
     def _state_written(self) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import fsspec
 import numpy as np
 import pytest
 from support.exported_runs import write_masks_run
+from support.killed_writers import export_and_kill
 
 from clipes_core.errors import PhotoError, UsageError
 
@@ -140,3 +142,41 @@ def test_a_killed_export_has_no_half_file_and_is_repeated(tmp_path, format_name,
     run.export(format_name, out, ignore_below=0.95)
     assert files_below(out).items() >= done.items()
     assert json.loads((out / "manifest.json").read_text())["masks_written"] == 300
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("format_name", "step"), [("yolo", 4), ("coco", 4), ("hf", 1)])
+def test_an_export_killed_at_any_file_is_completed_also_with_other_settings(tmp_path, format_name, step):
+    noise = np.random.default_rng(3)
+    masks = {f"{number}": noise.integers(0, 3, (20, 30), np.uint8) for number in range(5)}
+    run, out = write_masks_run(tmp_path, masks), tmp_path / "out"
+    whole = [{"photos": True}, {"photos": True, "ignore_below": 0.95}]
+    for number, options in enumerate(whole):
+        run.export(format_name, tmp_path / f"whole{number}", **options)
+
+    kills = 0
+    for write in count(1, step):
+        if not export_and_kill(run, format_name, out, write, "after" if kills % 2 else "before"):
+            break
+        kills += 1
+        assert not (out / "manifest.json").exists() or (out / "SHA256SUMS.parts").exists()
+        for number, options in enumerate(whole):
+            copy = tmp_path / f"copy{write}-{number}"
+            shutil.copytree(out, copy, ignore=shutil.ignore_patterns(".*")) if out.exists() else None
+            run.export(format_name, copy, **options)
+            assert files_below(copy) == files_below(tmp_path / f"whole{number}"), (write, options)
+    assert kills > 3
+    whole_files = files_below(tmp_path / "whole0")
+    del whole_files["SHA256SUMS"]  # the order of its lines depends on the size of a batch
+    assert whole_files.items() <= files_below(out).items()
+
+
+@pytest.mark.slow
+def test_a_file_changed_after_the_export_was_killed_is_kept(tmp_path):
+    run, out = write_masks_run(tmp_path, {name: np.ones((5, 5), np.uint8) for name in "abcd"}), tmp_path / "out"
+    assert export_and_kill(run, "yolo", out, 6, "after")
+    label = next((out / "labels").glob("[!.]*.txt"))
+    label.write_text("corrected")
+    with pytest.raises(UsageError, match=rf"nothing was written: .*{label.name} exists and has no valid mark"):
+        run.export("yolo", out, photos=True)
+    assert label.read_text() == "corrected"
