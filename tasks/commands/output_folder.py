@@ -117,16 +117,20 @@ class OutputFolder:
         self.digests = None if marker is None else DigestList(self.uri)
         self._marker = marker
         self._existing = ExistingFiles(self.uri, inputs, self.digests)
+        self._checked = set[str]()
         self._batch: list[tuple[str, bytes, str]] = []  # name, content and digest of the files that are not written yet
 
-    def check(self, names: Iterable[str]) -> None:
+    def check(self, names: Iterable[str], complete: bool = False) -> None:
         """Check that none of the files would replace a file of the user. Call this before the first `write`.
 
         Args:
             names: paths of the files, relative to the folder.
+            complete: whether these files, and those of earlier calls, are all that the folder will contain. If it has
+                other files that clipes wrote earlier, they are refused, because programs would read both.
 
         Raises:
-            UsageError: one of the files exists, and clipes did not write it, or it is an input.
+            UsageError: one of the files exists, and clipes did not write it, or it is an input; or files that clipes
+                wrote earlier would stay.
             DatasetError: the folder or an existing file cannot be read.
             TransientError: the network or the server fails.
         """
@@ -142,6 +146,9 @@ class OutputFolder:
         if reasons:
             more = f" ({len(reasons) - SHOWN} more)" if len(reasons) > SHOWN else ""
             raise UsageError(f"--to: nothing was written: {'; '.join(reasons[:SHOWN])}{more}; name another folder")
+        self._checked.update(unchecked)
+        if complete and self.digests is not None:
+            self._check_earlier(self.digests)
 
     def write(self, name: str, data: bytes, marked: bool = True) -> None:
         """Write a file whole or not at all, with the mark of clipes if its format can carry the mark.
@@ -199,10 +206,31 @@ class OutputFolder:
             if self.digests is not None and self.digests.count:
                 self.digests.save()
 
-    @property
-    def remaining(self) -> int:
-        """Number of listed files in the folder that clipes wrote earlier, and not again."""
-        return 0 if self.digests is None else len(self.digests.earlier)
+    def remove(self, name: str) -> None:
+        """Remove a file that clipes wrote earlier.
+
+        Raises:
+            UsageError: clipes did not write the file, it was changed since, or it is an input.
+            StorageError, TransientError: the file cannot be removed.
+        """
+        _refuse(self._existing.why_kept(name, None))
+        remove(join(self.uri, name))
+        if self.digests is not None:
+            self.digests.forget(name)
+
+    def _check_earlier(self, digests: DigestList) -> None:
+        """Refuse files that clipes wrote earlier and that would stay; forget those that somebody has deleted."""
+        others = [name for name in digests.earlier if name not in self._checked]
+        existing = find_files(join(self.uri, name) for name in others)
+        left = [name for name in others if join(self.uri, name) in existing]
+        if left:
+            more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
+            raise UsageError(
+                f"--to: nothing was written: {self.uri} has files of an earlier export that this export does not "
+                f"contain ({', '.join(left[:SHOWN])}{more}): delete them, or name another folder"
+            )
+        for name in others:
+            digests.forget(name)
 
     def _begin(self) -> None:
         """Remove the marker before the first file is written."""

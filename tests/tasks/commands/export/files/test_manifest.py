@@ -50,7 +50,7 @@ def test_every_file_is_listed_with_its_digest(odd_run, tmp_path, format_name):
 def test_a_repeated_export_gives_the_same_files_and_other_settings_replace_them(odd_run, tmp_path, format_name):
     odd_run.export(format_name, tmp_path)
     first = files_below(tmp_path)
-    assert odd_run.export(format_name, tmp_path).remaining == 0
+    odd_run.export(format_name, tmp_path)
     assert files_below(tmp_path) == first
     odd_run.export(format_name, tmp_path, ignore_below=0)
     assert json.loads((tmp_path / "manifest.json").read_text())["ignored_pixels"] == 0
@@ -58,11 +58,32 @@ def test_a_repeated_export_gives_the_same_files_and_other_settings_replace_them(
     assert files_below(tmp_path) == first
 
 
-def test_files_of_an_earlier_export_stay_and_are_counted(odd_run, tmp_path):
-    odd_run.export("ids", tmp_path)
-    exported = odd_run.export("coco", tmp_path)
-    assert exported.remaining == len(odd_run.masks)
-    assert len(listed_digests((tmp_path / "SHA256SUMS").read_bytes())) == len(odd_run.masks) + 3
+@pytest.mark.parametrize(
+    ("first", "second", "left"),
+    [
+        ({"format_name": "ids"}, {"format_name": "coco"}, r"class_ids/.+\.png, .+, .+ and 7 more"),
+        ({"format_name": "yolo", "photos": True}, {"format_name": "yolo"}, r"images/.+, .+, .+ and 7 more"),
+        ({"format_name": "yolo"}, {"format_name": "yolo", "only": "to-check"}, r"labels/.+\.txt.*"),
+        ({"format_name": "hf", "only": "to-check"}, {"format_name": "hf"}, r"to-check\.csv"),
+        ({"format_name": "hf"}, {"format_name": "voc"}, r"data/train-00000\.parquet, README\.md"),
+    ],
+)
+def test_files_of_an_earlier_export_are_never_mixed_with_others(odd_run, tmp_path, first, second, left):
+    odd_run.export(to=tmp_path, **first)
+    before = files_below(tmp_path)
+    reason = (
+        rf"has files of an earlier export that this export does not contain \({left}\): delete them, or name another"
+    )
+    with pytest.raises(UsageError, match=rf"^--to: nothing was written: {tmp_path} {reason}"):
+        odd_run.export(to=tmp_path, **second)
+    assert files_below(tmp_path) == before
+
+    for name in before.keys() - {"SHA256SUMS", "classes.json", "manifest.json"}:
+        (tmp_path / name).unlink()
+    odd_run.export(to=tmp_path, **second)
+    assert listed_digests((tmp_path / "SHA256SUMS").read_bytes()).keys() == files_below(tmp_path).keys() - {
+        "SHA256SUMS"
+    }
 
 
 @pytest.mark.parametrize(
