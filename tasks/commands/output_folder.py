@@ -1,12 +1,10 @@
 """Write the files of a command into a folder of the user, and never replace a file that clipes did not write there.
 
-Each PNG and JPEG carries a mark, which is a text entry with the SHA-256 of the rest of the file. If anybody changes the
-file, the mark no longer fits, and the file counts as the user's own. Files of other formats can be recognised by a list
-of the digests of what clipes wrote.
+clipes recognises its own PNG and JPEG files by their mark. Files of other formats can be recognised by a list of the
+digests of what clipes wrote.
 """
 
 import hashlib
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from clipes.tasks.commands.digest_list import DigestList
+from clipes.tasks.commands.file_marks import add_mark, has_mark
 from clipes.tasks.storage.files import remove
 from clipes.tasks.storage.filesystem import filesystem, is_local
 from clipes.tasks.storage.user_files import (
@@ -29,9 +28,6 @@ from clipes.tasks.storage.user_files import (
 )
 from clipes_core.errors import DatasetError, StorageError, TransientError, UsageError
 
-KEYWORD = b"clipes"
-PNG, PNG_END = b"\x89PNG\r\n\x1a\n", 12  # signature, and the length of the last chunk, IEND [bytes]
-JPEG, JPEG_COMMENT = b"\xff\xd8\xff", b"\xff\xfe"
 MARKED_SUFFIXES = (".png", ".jpg")
 SHOWN = 3  # files that an error message names
 BATCH_FILES, BATCH_BYTES = 64, 8 << 20  # files whose digests are announced together, and the size of their content
@@ -271,44 +267,6 @@ class OutputFolder:
 def _refuse(reason: str | None) -> None:
     if reason:
         raise UsageError(f"--to: {reason}; name another folder")
-
-
-def add_mark(data: bytes) -> bytes:
-    """Return a PNG or JPEG with the mark of clipes; return any other content unchanged."""
-    mark = _mark(data)
-    place = _place_of_mark(data, len(data))
-    return data if place is None else data[:place] + mark + data[place:]
-
-
-def has_mark(data: bytes) -> bool:
-    """Return whether clipes wrote a PNG or JPEG that has not changed since."""
-    length = len(_mark(data))
-    place = _place_of_mark(data, len(data) - length)
-    return place is not None and add_mark(data[:place] + data[place + length :]) == data
-
-
-def _mark(data: bytes) -> bytes:
-    text = KEYWORD + b"\0" + hashlib.sha256(data).hexdigest().encode()
-    if data.startswith(PNG):
-        chunk = b"tEXt" + text
-        return len(text).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
-    return JPEG_COMMENT + (len(text) + 2).to_bytes(2, "big") + text
-
-
-def _place_of_mark(data: bytes, plain_length: int) -> int | None:
-    """Return where the mark is inserted: in a PNG before its last chunk, in a JPEG after its first segment.
-
-    Args:
-        data: content, with or without a mark.
-        plain_length: length of the content without a mark.
-    """
-    if data.startswith(PNG):
-        place = plain_length - PNG_END
-    elif data.startswith(JPEG):
-        place = 4 + int.from_bytes(data[4:6], "big")
-    else:
-        return None
-    return place if 0 < place < plain_length else None
 
 
 def _identity(uri: str) -> object | None:
