@@ -145,8 +145,6 @@ def print_exported(console: Console, exported: "Exported", name: str, to: str) -
         )
     if exported.note:
         console.print(exported.note)
-    if exported.remaining:
-        console.print(f"{exported.remaining} files of an earlier export are still in {to}; SHA256SUMS lists them first")
 
 
 def print_selection(console: Console, selection: "PromptSelection", verified: bool) -> None:

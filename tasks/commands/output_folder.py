@@ -1,12 +1,10 @@
 """Write the files of a command into a folder of the user, and never replace a file that clipes did not write there.
 
-Each PNG and JPEG carries a mark, which is a text entry with the SHA-256 of the rest of the file. If anybody changes the
-file, the mark no longer fits, and the file counts as the user's own. Files of other formats can be recognised by a list
-of the digests of what clipes wrote.
+clipes recognises its own PNG and JPEG files by their mark. Files of other formats can be recognised by a list of the
+digests of what clipes wrote.
 """
 
 import hashlib
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from clipes.tasks.commands.digest_list import DigestList
+from clipes.tasks.commands.file_marks import add_mark, has_mark
 from clipes.tasks.storage.files import remove
 from clipes.tasks.storage.filesystem import filesystem, is_local
 from clipes.tasks.storage.user_files import (
@@ -29,11 +28,9 @@ from clipes.tasks.storage.user_files import (
 )
 from clipes_core.errors import DatasetError, StorageError, TransientError, UsageError
 
-KEYWORD = b"clipes"
-PNG, PNG_END = b"\x89PNG\r\n\x1a\n", 12  # signature, and the length of the last chunk, IEND [bytes]
-JPEG, JPEG_COMMENT = b"\xff\xd8\xff", b"\xff\xfe"
 MARKED_SUFFIXES = (".png", ".jpg")
 SHOWN = 3  # files that an error message names
+BATCH_FILES, BATCH_BYTES = 64, 8 << 20  # files whose digests are announced together, and the size of their content
 
 
 class ExistingFiles:
@@ -104,7 +101,8 @@ class OutputFolder:
         inputs: function that yields the URIs of files that must never be replaced, even if clipes wrote them. It is
             called only if one of the files to write already exists.
         marker: name of the file whose existence means that the folder is complete. It is removed before any other file
-            is written, and the digests of all files are listed in SHA256SUMS. None if there is no such file.
+            is written, and the digests of all files are listed in SHA256SUMS. None if there is no such file. With a
+            marker, write files only in a block of `digests_saved`: some are collected until a batch of them is written.
 
     Raises:
         UsageError: there is a marker, and the folder has a SHA256SUMS that clipes did not write.
@@ -115,15 +113,20 @@ class OutputFolder:
         self.digests = None if marker is None else DigestList(self.uri)
         self._marker = marker
         self._existing = ExistingFiles(self.uri, inputs, self.digests)
+        self._checked = set[str]()
+        self._batch: list[tuple[str, bytes, str]] = []  # name, content and digest of the files that are not written yet
 
-    def check(self, names: Iterable[str]) -> None:
+    def check(self, names: Iterable[str], complete: bool = False) -> None:
         """Check that none of the files would replace a file of the user. Call this before the first `write`.
 
         Args:
             names: paths of the files, relative to the folder.
+            complete: whether these files, and those of earlier calls, are all that the folder will contain. If it has
+                other files that clipes wrote earlier, they are refused, because programs would read both.
 
         Raises:
-            UsageError: one of the files exists, and clipes did not write it, or it is an input.
+            UsageError: one of the files exists, and clipes did not write it, or it is an input; or files that clipes
+                wrote earlier would stay.
             DatasetError: the folder or an existing file cannot be read.
             TransientError: the network or the server fails.
         """
@@ -139,6 +142,9 @@ class OutputFolder:
         if reasons:
             more = f" ({len(reasons) - SHOWN} more)" if len(reasons) > SHOWN else ""
             raise UsageError(f"--to: nothing was written: {'; '.join(reasons[:SHOWN])}{more}; name another folder")
+        self._checked.update(unchecked)
+        if complete and self.digests is not None:
+            self._check_earlier(self.digests)
 
     def write(self, name: str, data: bytes, marked: bool = True) -> None:
         """Write a file whole or not at all, with the mark of clipes if its format can carry the mark.
@@ -156,16 +162,12 @@ class OutputFolder:
             TransientError: the network or the server fails.
         """
         content = add_mark(data) if marked else data
-        digest = hashlib.sha256(content).hexdigest()
         with self._state_written():
             self._begin()
-            uri = join(self.uri, name)
-            if name not in self._existing.free:
-                _refuse(self._existing.why_kept(name, digest))
-                write_bytes(uri, content)
-            elif not create_bytes(uri, content):
-                _refuse(f"{uri} has just been written by another program")
-        self._note(name, digest)
+            self._batch.append((name, content, hashlib.sha256(content).hexdigest()))
+            size = sum(len(content) for _, content, _ in self._batch)
+            if self.digests is None or len(self._batch) >= BATCH_FILES or size >= BATCH_BYTES:
+                self._write_batch()
 
     @contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
@@ -179,31 +181,71 @@ class OutputFolder:
         """
         uri = join(self.uri, name)
         self._begin()
+        self._write_batch()
         with written_in_pieces(uri) as temporary:
             with temporary.open("wb") as file:
                 yield file
             digest = sha256_of(str(temporary))
             _refuse(self._existing.why_kept(name, digest))
+            if self.digests is not None:
+                self.digests.announce([(name, digest)])
         self._note(name, digest)
 
     @contextmanager
     def digests_saved(self) -> Iterator[None]:
-        """Write SHA256SUMS at the end of the block, also if it fails after it has written files."""
+        """Write the last files and SHA256SUMS at the end of the block; SHA256SUMS also if the block fails."""
         try:
             yield
+            with self._state_written():
+                self._write_batch()
         finally:
             if self.digests is not None and self.digests.count:
                 self.digests.save()
 
-    @property
-    def remaining(self) -> int:
-        """Number of listed files in the folder that clipes wrote earlier, and not again."""
-        return 0 if self.digests is None else self.digests.remaining
+    def remove(self, name: str) -> None:
+        """Remove a file that clipes wrote earlier.
+
+        Raises:
+            UsageError: clipes did not write the file, it was changed since, or it is an input.
+            StorageError, TransientError: the file cannot be removed.
+        """
+        _refuse(self._existing.why_kept(name, None))
+        remove(join(self.uri, name))
+        if self.digests is not None:
+            self.digests.forget(name)
+
+    def _check_earlier(self, digests: DigestList) -> None:
+        """Refuse files that clipes wrote earlier and that would stay; forget those that somebody has deleted."""
+        others = [name for name in digests.earlier if name not in self._checked]
+        existing = find_files(join(self.uri, name) for name in others)
+        left = [name for name in others if join(self.uri, name) in existing]
+        if left:
+            more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
+            raise UsageError(
+                f"--to: nothing was written: {self.uri} has files of an earlier export that this export does not "
+                f"contain ({', '.join(left[:SHOWN])}{more}): delete them, or name another folder"
+            )
+        for name in others:
+            digests.forget(name)
 
     def _begin(self) -> None:
         """Remove the marker before the first file is written."""
-        if self._marker is not None and not self._existing.written:
+        if self._marker is not None and not (self._existing.written or self._batch):
             remove(join(self.uri, self._marker))
+
+    def _write_batch(self) -> None:
+        """Write the collected files, after their digests have been announced."""
+        batch, self._batch = self._batch, []
+        if self.digests is not None and batch:
+            self.digests.announce([(name, digest) for name, _, digest in batch])
+        for name, content, digest in batch:
+            uri = join(self.uri, name)
+            if name not in self._existing.free:
+                _refuse(self._existing.why_kept(name, digest))
+                write_bytes(uri, content)
+            elif not create_bytes(uri, content):
+                _refuse(f"{uri} has just been written by another program")
+            self._note(name, digest)
 
     @contextmanager
     def _state_written(self) -> Iterator[None]:
@@ -225,44 +267,6 @@ class OutputFolder:
 def _refuse(reason: str | None) -> None:
     if reason:
         raise UsageError(f"--to: {reason}; name another folder")
-
-
-def add_mark(data: bytes) -> bytes:
-    """Return a PNG or JPEG with the mark of clipes; return any other content unchanged."""
-    mark = _mark(data)
-    place = _place_of_mark(data, len(data))
-    return data if place is None else data[:place] + mark + data[place:]
-
-
-def has_mark(data: bytes) -> bool:
-    """Return whether clipes wrote a PNG or JPEG that has not changed since."""
-    length = len(_mark(data))
-    place = _place_of_mark(data, len(data) - length)
-    return place is not None and add_mark(data[:place] + data[place + length :]) == data
-
-
-def _mark(data: bytes) -> bytes:
-    text = KEYWORD + b"\0" + hashlib.sha256(data).hexdigest().encode()
-    if data.startswith(PNG):
-        chunk = b"tEXt" + text
-        return len(text).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
-    return JPEG_COMMENT + (len(text) + 2).to_bytes(2, "big") + text
-
-
-def _place_of_mark(data: bytes, plain_length: int) -> int | None:
-    """Return where the mark is inserted: in a PNG before its last chunk, in a JPEG after its first segment.
-
-    Args:
-        data: content, with or without a mark.
-        plain_length: length of the content without a mark.
-    """
-    if data.startswith(PNG):
-        place = plain_length - PNG_END
-    elif data.startswith(JPEG):
-        place = 4 + int.from_bytes(data[4:6], "big")
-    else:
-        return None
-    return place if 0 < place < plain_length else None
 
 
 def _identity(uri: str) -> object | None:

@@ -1,6 +1,6 @@
 """The table of export formats. This module imports no large packages, because `clipes export --help` imports it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -76,8 +76,8 @@ def export_run(
 
     Raises:
         ConfigError: the format does not exist.
-        UsageError: the run does not exist; a file would replace one that clipes did not write, or an input; or the
-            options do not apply to the format.
+        UsageError: the run does not exist; a file would replace one that clipes did not write, or an input; files of an
+            earlier export would stay in the folder; or the options do not apply to the format.
         StageError: the run has no masks yet.
         ArtifactError: an artifact cannot be read.
         DatasetError: the target cannot be written.
@@ -103,7 +103,7 @@ def export_run(
     classes = class_list.Classes.of_run(run.run).to_json()
     checked = to_check.find_photos(store_uri, run) if options.only == TO_CHECK else None
     output = OutputFolder(to, RunFiles(store_uri, name).input_uris, marker=manifest.FILE)
-    output.check([class_list.FILE, to_check.FILE, manifest.FILE])
+    output.check([class_list.FILE, manifest.FILE, *([] if checked is None else [to_check.FILE])])
     only = None if checked is None else frozenset(photo.image_id for photo in checked)
     request = ExportRequest(run, store, output, ignore_below, options.confidence, options.photos, only)
     with output.digests_saved():
@@ -112,4 +112,4 @@ def export_run(
         if checked is not None:
             output.write(to_check.FILE, to_check.to_csv(checked))
         output.write(manifest.FILE, manifest.manifest(request, format_name, exported, options.only))
-    return replace(exported, remaining=output.remaining)
+    return exported

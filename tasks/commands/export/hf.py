@@ -1,6 +1,7 @@
 """The export format hf: pseudo masks as Parquet files that Hugging Face's `datasets` loads, with a dataset card."""
 
 import json
+import re
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any
@@ -13,9 +14,11 @@ from clipes.tasks.commands.export.files.class_list import Classes
 from clipes.tasks.commands.export.pseudo_masks import MaskedPhoto, PseudoMasks
 from clipes.tasks.commands.export.run_masks import Exported, ExportRequest
 from clipes.tasks.inputs.pngs import grey_png
+from clipes.tasks.storage.user_files import join, list_names
 from clipes_core.pseudo_mask import IGNORE_INDEX
 
-CARD, FILE = "README.md", "data/train-{number:05d}.parquet"
+CARD, FOLDER, FILE = "README.md", "data", "data/train-{number:05d}.parquet"
+EXISTING_FILE = re.compile(r"train-\d{5,}\.parquet")
 FILE_BYTES, GROUP_BYTES = 400 << 20, 32 << 20  # of the encoded images; a file and a row group end when they reach it
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])  # how `datasets` stores an image
 Group = tuple[list[dict[str, Any]], int]  # rows, and the size of their encoded images [bytes]
@@ -24,16 +27,22 @@ Group = tuple[list[dict[str, Any]], int]  # rows, and the size of their encoded 
 def export(request: ExportRequest) -> Exported:
     """Write Parquet files of some hundred megabytes, one row group at a time, and a dataset card.
 
+    If an earlier export had more Parquet files, the others are removed.
+
     Raises:
         ClipesError: see `export_run`.
     """
     masks, classes = PseudoMasks(request, copy_photos=False), Classes.of_run(request.run.run)
-    masks.check(CARD, FILE.format(number=0))
+    names = list_names(join(request.output.uri, FOLDER)) or []
+    others = {f"{FOLDER}/{name}": None for name in names if EXISTING_FILE.fullmatch(name)}  # in the order of the names
+    masks.check(CARD, *(others | {FILE.format(number=0): None}))
+    written = []
     schema = _schema(classes, request.confidence)
     groups = _groups(_row(photo, request) for photo in masks)
     for number, first in enumerate(groups):
+        written.append(FILE.format(number=number))
         with (
-            request.output.open(FILE.format(number=number)) as file,
+            request.output.open(written[-1]) as file,
             pq.ParquetWriter(file, schema, compression="zstd") as parquet,
         ):
             size = 0
@@ -42,7 +51,9 @@ def export(request: ExportRequest) -> Exported:
                 size += group_size
                 if size >= FILE_BYTES:
                     break
-    request.output.write(CARD, _card(request.run.run["name"], request.ignore_below, classes).encode())
+    for name in others.keys() - written:
+        request.output.remove(name)
+    request.output.write(CARD, _card(request.run.run["name"], request.ignore_below, classes, written).encode())
     return masks.outcome()
 
 
@@ -89,7 +100,8 @@ def _schema(classes: Classes, confidence: bool) -> pa.Schema:
     return pa.schema(columns, metadata={"huggingface": json.dumps({"info": {"features": features}})})
 
 
-def _card(name: str, ignore_below: float, classes: Classes) -> str:
+def _card(name: str, ignore_below: float, classes: Classes, files: list[str]) -> str:
+    data_files = "\n".join(f"  - {file}" for file in files)
     lines = "\n".join(
         f"| {each.id} | {each.name.replace('|', chr(92) + '|')} | {each.hex_colour} |"
         for each in (classes.background, *classes.named, classes.ignore)
@@ -97,7 +109,8 @@ def _card(name: str, ignore_below: float, classes: Classes) -> str:
     return f"""---
 configs:
 - config_name: default
-  data_files: data/*.parquet
+  data_files:
+{data_files}
 task_categories:
 - image-segmentation
 ---

@@ -101,7 +101,8 @@ class PseudoMasks:
             of_photo: function that returns the names of the files of a photo, without confidence map and photo.
 
         Raises:
-            UsageError: a file exists, and clipes did not write it, or it is an input of the run.
+            UsageError: a file exists, and clipes did not write it, or it is an input of the run; or files of an earlier
+                export would stay in the folder.
             PhotoError: the file of an `image_id`, such as `../x`, would lie outside the target folder.
             ArtifactError: an artifact cannot be read.
         """
@@ -112,7 +113,7 @@ class PseudoMasks:
                 yield from of_photo(image_id)
                 yield from (name for name, _ in self._companions(image_id, uri))
 
-        self._request.output.check(names())
+        self._request.output.check(names(), complete=True)
 
     def __iter__(self) -> Iterator[MaskedPhoto]:
         """Yield each photo, after its confidence map and its copy have been written.

@@ -49,7 +49,6 @@ class Exported:
         state: state of the run, as `RunStatus.state` names it.
         pixels: number of pixels of the written masks; 0 if the format does not count them.
         ignored: number of these pixels that became 255 because of their confidence.
-        remaining: number of files in the target folder that an earlier export has written, and this one has not.
         note: what the user must still do before another program can read the export; empty if nothing.
     """
 
@@ -59,7 +58,6 @@ class Exported:
     state: str = "completed"
     pixels: int = 0
     ignored: int = 0
-    remaining: int = 0
     note: str = ""
 
 
@@ -138,7 +136,7 @@ def export_pngs(
     def name_of(row: Mapping[str, Any]) -> str:
         return posixpath.join(folder, f"{path_inside(row['image_id'])}.png")
 
-    request.output.check(name_of(row) for row in read_good_rows(request, stage, (), what))
+    request.output.check((name_of(row) for row in read_good_rows(request, stage, (), what)), complete=True)
     written = 0
     for row in read_good_rows(request, stage, columns, what):
         request.output.write(name_of(row), encode(row))

@@ -38,7 +38,7 @@ def test_earlier_files_are_known_and_stay_in_the_list(listed):
     assert not digests.lists("a.txt", digest(b"other"))
     assert not digests.lists("other", digest(b"a.txt"))
     digests.add("a.txt", digest(b"new"))
-    assert (digests.count, digests.remaining) == (1, 3)
+    assert (digests.count, len(digests.earlier)) == (1, 3)
     digests.save()
     again = DigestList(str(listed))
     assert again.lists("a.txt", digest(b"new"))
@@ -52,4 +52,32 @@ def test_a_list_that_clipes_did_not_write_is_refused(listed, damage):
     path = listed / "SHA256SUMS"
     path.write_text(damage(path.read_text()))
     with pytest.raises(UsageError, match=r"SHA256SUMS was not written by clipes, or was changed since; name another"):
+        DigestList(str(listed))
+
+
+def test_announced_files_are_known_in_either_state_until_the_list_is_saved(listed):
+    killed = DigestList(str(listed))
+    killed.announce([("a.txt", digest(b"new")), ("d.txt", digest(b"d"))])
+    killed.announce([("e.txt", digest(b"e"))])
+
+    digests = DigestList(str(listed))
+    assert all(digests.lists("a.txt", digest(content)) for content in (b"a.txt", b"new"))
+    assert digests.lists("d.txt", digest(b"d"))
+    assert digests.lists("e.txt", digest(b"e"))
+    digests.announce([("f.txt", digest(b"f"))])
+    for name, content in (("a.txt", b"newer"), ("f.txt", b"f")):
+        digests.add(name, digest(content))
+    digests.save()
+
+    assert not (listed / "SHA256SUMS.parts").exists()
+    again = DigestList(str(listed))
+    assert again.earlier.keys() == {*NAMES, "d.txt", "e.txt", "f.txt"}
+    assert again.earlier["a.txt"] == (digest(b"newer"),)
+
+
+def test_a_part_that_clipes_did_not_write_is_refused(listed):
+    DigestList(str(listed)).announce([("d.txt", digest(b"d"))])
+    part = listed / "SHA256SUMS.parts" / "000001"
+    part.write_text(part.read_text().replace("d.txt", "x.txt"))
+    with pytest.raises(UsageError, match=r"000001 was not written by clipes, or was changed since; name another"):
         DigestList(str(listed))

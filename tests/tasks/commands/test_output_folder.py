@@ -1,56 +1,18 @@
 """The folder for the files of a command, in which no file of the user is ever replaced."""
 
-import io
 import os
 from pathlib import Path
 
 import fsspec
-import numpy as np
 import pytest
 from PIL import Image
 from support.mounts import fill, mounted
+from support.noisy_pictures import encoded, pixels_of
 
-from clipes.tasks.commands.output_folder import OutputFolder, add_mark, has_mark
+from clipes.tasks.commands.output_folder import OutputFolder
 from clipes_core.errors import DatasetError, StorageError, UsageError
 
 FOREIGN = "exists and has no valid mark of clipes: clipes did not write it, or it was changed since"
-
-
-def encoded(image_format, seed=0, **options):
-    pixels = np.random.default_rng(seed).integers(0, 256, (9, 7, 3), np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, image_format, **options)
-    return buffer.getvalue()
-
-
-def pixels_of(data):
-    return np.asarray(Image.open(io.BytesIO(data)))
-
-
-@pytest.mark.parametrize(("image_format", "options"), [("PNG", {}), ("JPEG", {}), ("JPEG", {"progressive": True})])
-def test_a_mark_keeps_the_pixels_and_fits_only_the_unchanged_file(image_format, options):
-    plain = encoded(image_format, **options)
-    marked = add_mark(plain)
-    assert (pixels_of(marked) == pixels_of(plain)).all()
-    assert (has_mark(plain), has_mark(marked)) == (False, True)
-    for place in range(0, len(marked), 7):
-        changed = bytearray(marked)
-        changed[place] ^= 1
-        assert not has_mark(bytes(changed)), place
-    assert not has_mark(marked[:-1])
-    assert not has_mark(marked + b"\0")
-
-
-def test_a_picture_saved_again_by_another_program_counts_as_the_user_s():
-    again = io.BytesIO()
-    Image.open(io.BytesIO(add_mark(encoded("PNG")))).save(again, "PNG", compress_level=1)
-    assert not has_mark(again.getvalue())
-
-
-@pytest.mark.parametrize("data", [b"", b"text", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\xff\xd8\xff\xe0\xff\xff"])
-def test_other_and_truncated_content_carries_no_mark(data):
-    assert not has_mark(data)
-    assert add_mark(data) == data
 
 
 @pytest.mark.parametrize("place", ["local", "memory", "s3"])

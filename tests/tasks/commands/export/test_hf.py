@@ -5,6 +5,7 @@ import pytest
 from support.exported_runs import write_masks_run
 
 from clipes.tasks.commands.export import hf
+from clipes_core.errors import UsageError
 
 
 def load(folder, cache):
@@ -39,6 +40,19 @@ def test_many_photos_are_divided_into_files_and_row_groups(tmp_path, monkeypatch
     assert len(files) > 2
     assert pq.ParquetFile(files[0]).num_row_groups > 1
     assert sorted(load(tmp_path / "out", tmp_path / "cache")["image_id"]) == sorted(masks)
+
+    monkeypatch.setattr(hf, "FILE_BYTES", 1 << 20)
+    run.export("hf", tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out" / "data").iterdir()] == ["train-00000.parquet"]
+    assert sorted(load(tmp_path / "out", tmp_path / "second cache")["image_id"]) == sorted(masks)
+
+
+def test_a_later_file_of_the_user_is_refused_before_anything_is_written(odd_run, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train-00003.parquet").write_bytes(b"mine")
+    with pytest.raises(UsageError, match=r"nothing was written: .*train-00003\.parquet exists and has no valid mark"):
+        odd_run.export("hf", tmp_path)
+    assert [path.name for path in tmp_path.rglob("*")] == ["data", "train-00003.parquet"]
 
 
 def test_files_are_also_read_one_by_one(odd_run, tmp_path):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import fsspec
 import numpy as np
 import pytest
 from support.exported_runs import write_masks_run
+from support.killed_writers import export_and_kill
 
 from clipes_core.errors import PhotoError, UsageError
 
@@ -48,7 +50,7 @@ def test_every_file_is_listed_with_its_digest(odd_run, tmp_path, format_name):
 def test_a_repeated_export_gives_the_same_files_and_other_settings_replace_them(odd_run, tmp_path, format_name):
     odd_run.export(format_name, tmp_path)
     first = files_below(tmp_path)
-    assert odd_run.export(format_name, tmp_path).remaining == 0
+    odd_run.export(format_name, tmp_path)
     assert files_below(tmp_path) == first
     odd_run.export(format_name, tmp_path, ignore_below=0)
     assert json.loads((tmp_path / "manifest.json").read_text())["ignored_pixels"] == 0
@@ -56,11 +58,32 @@ def test_a_repeated_export_gives_the_same_files_and_other_settings_replace_them(
     assert files_below(tmp_path) == first
 
 
-def test_files_of_an_earlier_export_stay_and_are_counted(odd_run, tmp_path):
-    odd_run.export("ids", tmp_path)
-    exported = odd_run.export("coco", tmp_path)
-    assert exported.remaining == len(odd_run.masks)
-    assert len(listed_digests((tmp_path / "SHA256SUMS").read_bytes())) == len(odd_run.masks) + 3
+@pytest.mark.parametrize(
+    ("first", "second", "left"),
+    [
+        ({"format_name": "ids"}, {"format_name": "coco"}, r"class_ids/.+\.png, .+, .+ and 7 more"),
+        ({"format_name": "yolo", "photos": True}, {"format_name": "yolo"}, r"images/.+, .+, .+ and 7 more"),
+        ({"format_name": "yolo"}, {"format_name": "yolo", "only": "to-check"}, r"labels/.+\.txt.*"),
+        ({"format_name": "hf", "only": "to-check"}, {"format_name": "hf"}, r"to-check\.csv"),
+        ({"format_name": "hf"}, {"format_name": "voc"}, r"data/train-00000\.parquet, README\.md"),
+    ],
+)
+def test_files_of_an_earlier_export_are_never_mixed_with_others(odd_run, tmp_path, first, second, left):
+    odd_run.export(to=tmp_path, **first)
+    before = files_below(tmp_path)
+    reason = (
+        rf"has files of an earlier export that this export does not contain \({left}\): delete them, or name another"
+    )
+    with pytest.raises(UsageError, match=rf"^--to: nothing was written: {tmp_path} {reason}"):
+        odd_run.export(to=tmp_path, **second)
+    assert files_below(tmp_path) == before
+
+    for name in before.keys() - {"SHA256SUMS", "classes.json", "manifest.json"}:
+        (tmp_path / name).unlink()
+    odd_run.export(to=tmp_path, **second)
+    assert listed_digests((tmp_path / "SHA256SUMS").read_bytes()).keys() == files_below(tmp_path).keys() - {
+        "SHA256SUMS"
+    }
 
 
 @pytest.mark.parametrize(
@@ -140,3 +163,41 @@ def test_a_killed_export_has_no_half_file_and_is_repeated(tmp_path, format_name,
     run.export(format_name, out, ignore_below=0.95)
     assert files_below(out).items() >= done.items()
     assert json.loads((out / "manifest.json").read_text())["masks_written"] == 300
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("format_name", "step"), [("yolo", 4), ("coco", 4), ("hf", 1)])
+def test_an_export_killed_at_any_file_is_completed_also_with_other_settings(tmp_path, format_name, step):
+    noise = np.random.default_rng(3)
+    masks = {f"{number}": noise.integers(0, 3, (20, 30), np.uint8) for number in range(5)}
+    run, out = write_masks_run(tmp_path, masks), tmp_path / "out"
+    whole = [{"photos": True}, {"photos": True, "ignore_below": 0.95}]
+    for number, options in enumerate(whole):
+        run.export(format_name, tmp_path / f"whole{number}", **options)
+
+    kills = 0
+    for write in count(1, step):
+        if not export_and_kill(run, format_name, out, write, "after" if kills % 2 else "before"):
+            break
+        kills += 1
+        assert not (out / "manifest.json").exists() or (out / "SHA256SUMS.parts").exists()
+        for number, options in enumerate(whole):
+            copy = tmp_path / f"copy{write}-{number}"
+            shutil.copytree(out, copy, ignore=shutil.ignore_patterns(".*")) if out.exists() else None
+            run.export(format_name, copy, **options)
+            assert files_below(copy) == files_below(tmp_path / f"whole{number}"), (write, options)
+    assert kills > 3
+    whole_files = files_below(tmp_path / "whole0")
+    del whole_files["SHA256SUMS"]  # the order of its lines depends on the size of a batch
+    assert whole_files.items() <= files_below(out).items()
+
+
+@pytest.mark.slow
+def test_a_file_changed_after_the_export_was_killed_is_kept(tmp_path):
+    run, out = write_masks_run(tmp_path, {name: np.ones((5, 5), np.uint8) for name in "abcd"}), tmp_path / "out"
+    assert export_and_kill(run, "yolo", out, 6, "after")
+    label = next((out / "labels").glob("[!.]*.txt"))
+    label.write_text("corrected")
+    with pytest.raises(UsageError, match=rf"nothing was written: .*{label.name} exists and has no valid mark"):
+        run.export("yolo", out, photos=True)
+    assert label.read_text() == "corrected"
