@@ -20,8 +20,8 @@ def link_report(report_uri: str) -> str | None:
 
     Returns:
         The path of the report on the server, which stays valid if another server with the same database has another
-        port. None outside of a flow run, if the report is not on a disk of the server's machine, or if clipes has not
-        started the server.
+        port. None outside of a flow run, if the report is not on a disk of the server's machine, if clipes has not
+        started the server, or if the server has a password.
     """
     context = FlowRunContext.get()
     if context is None or context.flow_run is None or urlsplit(report_uri).scheme:
@@ -31,7 +31,7 @@ def link_report(report_uri: str) -> str | None:
     path = f"{ROUTE}/{context.flow_run.id}/{REPORT}"
     server = str(PREFECT_API_URL.value()).removesuffix("/").removesuffix("/api")
     try:
-        answer = httpx.head(f"{server}{path}", timeout=TIMEOUT_S)
+        answer = httpx.head(f"{server}{path}", timeout=TIMEOUT_S, follow_redirects=True)
     except (httpx.HTTPError, httpx.InvalidURL):
         return None
     return path if answer.status_code == httpx.codes.OK and MARK in answer.headers else None
