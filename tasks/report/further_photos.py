@@ -5,6 +5,7 @@ may run scripts, but may not read other files.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,18 +25,20 @@ class FurtherFiles:
 
     Attributes:
         files: paths of the files, relative to the run's folder, in the order in which the page loads them.
-        photos: number of photos in the files.
+        photos: image_id -> file with this photo.
     """
 
     files: tuple[str, ...]
-    photos: int
+    photos: Mapping[str, str]
 
 
 def further_files(facts: RunFacts) -> FurtherFiles | None:
     """Return the files that `write_further_photos` writes; None if there are no further photos."""
-    photos = len(facts.picks.further)
-    files = tuple(further_photos_file(number + 1) for number in range(-(-photos // PHOTOS_PER_FILE)))
-    return FurtherFiles(files, photos) if files else None
+    photos = {
+        image_id: further_photos_file(1 + number // PHOTOS_PER_FILE)
+        for number, image_id in enumerate(facts.picks.further)
+    }
+    return FurtherFiles(tuple(dict.fromkeys(photos.values())), photos) if photos else None
 
 
 def write_further_photos(files: RunFiles, facts: RunFacts) -> None:

@@ -29,6 +29,7 @@ from clipes_core.config.pseudo_masks import AUTO_TEMPLATE
 from clipes_core.evaluation.scored import CENTRE_BOX, SCORED, Scored
 
 CONFIDENCE_BINS = 20
+SCRIPTS = ("shared", "png", "paint", "photo", "cards", "gallery", "stage", "viewer", "page")
 TO_CHECK = {"to_check": "Photos to check, the most suspicious first (found without truth)"}
 GROUPS = {
     "miou": {
@@ -56,7 +57,7 @@ def page(facts: RunFacts) -> str:
     """Return the report as one HTML document that needs no network. It names the files of `further_files`."""
     state, tone = state_of(facts)
     gallery, segmenter = _gallery(facts), _segmenter(facts)  # before the notes, which name unreadable files
-    script = Path(__file__).with_name("viewer.js").read_text(encoding="utf-8")
+    script = _script()
     return (
         page_environment()
         .get_template("report.html.jinja")
@@ -88,6 +89,12 @@ def page(facts: RunFacts) -> str:
             config=yaml.safe_dump(facts.status.run["config"], sort_keys=False, allow_unicode=True),
         )
     )
+
+
+def _script() -> str:
+    """Return the scripts of the page, which share the names in one function."""
+    texts = [Path(__file__).parent.joinpath("viewer", f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS]
+    return f'"use strict";\n(() => {{\n{"".join(texts)}}})();\n'
 
 
 def _essentials(facts: RunFacts) -> dict[str, str]:

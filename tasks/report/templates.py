@@ -63,5 +63,5 @@ def _duration(run: Mapping[str, Any]) -> str:
 
 
 def _styles(card: Card) -> str:
-    """Return the looks of a card's classes as JSON, for viewer.js."""
+    """Return the looks of a card's classes as JSON, for the scripts of the page."""
     return json.dumps({class_id: asdict(style) for class_id, style in card.styles.items()})

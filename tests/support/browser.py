@@ -62,11 +62,11 @@ def opened(browser: Browser, path: Path, width: int, anchor: str = "") -> Iterat
     page.set_default_timeout(10_000)
     page.on("console", lambda message: problems.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on(
-        "request", lambda request: None if request.url.startswith(("file:", "data:")) else problems.append(request.url)
-    )
-    page.goto(path.as_uri() + (f"#{anchor}" if anchor else ""))
-    yield page
-    assert problems == []
-    assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
-    context.close()
+    page.on("request", lambda request: None if request.url.startswith(LOCAL) else problems.append(request.url))
+    try:
+        page.goto(path.as_uri() + (f"#{anchor}" if anchor else ""))
+        yield page
+        assert problems == []
+        assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+    finally:
+        context.close()

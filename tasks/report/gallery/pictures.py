@@ -136,7 +136,7 @@ def data_uri(image: np.ndarray, lossless: bool = False) -> str:
 def palette_uri(indices: np.ndarray, palette: np.ndarray) -> str:
     """Encode a picture of few colours as a data URI that holds a PNG file with a palette.
 
-    The viewer reads the places in the palette from this file; see `decodePng` in viewer.js.
+    The viewer reads the places in the palette from this file; see `decodePng` in viewer/png.js.
 
     Args:
         indices: (H, W) uint8 places in the palette.

@@ -35,8 +35,8 @@ class ToCheckSection:
 
 
 def to_check_section(facts: RunFacts) -> ToCheckSection | None:
-    """Return the content of the section; None if there are no photos to check."""
-    if not facts.to_check:
+    """Return the content of the section; None if there are no masks."""
+    if not facts.masks:
         return None
     counts = Counter(found.reason for photo in facts.to_check.values() for found in photo.reasons)
     groups = {TITLES[reason]: counts[reason] for reason in Reason if counts[reason]}

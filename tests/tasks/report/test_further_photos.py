@@ -92,4 +92,12 @@ def test_many_further_photos_are_divided_into_files(tmp_path):
     facts = plain_facts(tmp_path / "store", record, photos=tuple(photos), settings=settings)
     found = further_files(facts)
     assert found.files == ("report/photos-0001.js", "report/photos-0002.js")
-    assert found.photos == PHOTOS_PER_FILE + 2
+    assert list(found.photos) == list(facts.picks.further)
+    assert list(found.photos.values()) == [found.files[0]] * PHOTOS_PER_FILE + [found.files[1]] * 2
+
+
+def test_without_a_gallery_the_page_offers_all_photos_to_check_as_further_photos(tiny, rerun):
+    tiny.add("a")
+    page = parsed((rerun(gallery=0) / "report.html").read_text())
+    assert cards(page) == {}
+    assert page.one("div", having="further").attributes["data-files"] == "report/photos-0001.js"

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image
 from support.browser import open_browser, opened
 from support.prepared import prepare_run
 from support.report_runs import write_run_files
+from support.web_server import flaky_files, serve
 
 from clipes.tasks.report.report_file import write_report
 from clipes_core.config.run import parse_config
@@ -34,6 +36,24 @@ def report(scenes_made):
     values = {**config, "name": "viewer", "report": {"gallery": 6, "further": 3, "check": {"max_foreground": 0.0}}}
     made = replace(scenes_made, run=prepare_run(parse_config(values), "mask_scores"))
     return Path(write_report(write_run_files(made).config.store, "viewer"))
+
+
+@pytest.fixture(scope="module")
+def trained(scenes_trained):
+    """Return the path of the report of nine scenes with a segmenter, which predicts the same scenes."""
+    config = scenes_trained.run.config
+    write_run_files(scenes_trained)
+    return Path(write_report(config.store, config.name))
+
+
+def with_copies(html, section, times):
+    """Return a page in which each group of photos of a section has `times` as many photos, with ids of their own."""
+    before, opening, rest = html.partition(f'<section id="{section}">')
+    part, closing, after = rest.partition("</section>")
+    for card in re.findall(r"<article .*?</article>", part, re.DOTALL):
+        copies = (card.replace('data-photo="', f'data-photo="copy-{number}-') for number in range(1, times))
+        part = part.replace(card, "\n".join([card, *copies]))
+    return "".join((before, opening, part, closing, after))
 
 
 @pytest.fixture(params=[WIDE, PHONE])
@@ -285,15 +305,17 @@ def test_photos_are_found_by_id_class_and_measures(page):
     some = next(iter(mious))
     find.locator("[name=text]").fill(some.upper())
     assert shown_cards(page) == [some]
-    assert found.locator("[role=status]").inner_text() == "1 of 6 photos"
+    assert found.locator("[role=status]").inner_text() == "1 of the 6 loaded photos; the run has 9"
     find.locator(".reset").click()
     assert not found.is_visible()
 
     find.locator("[name=order]").select_option("miou")
     assert shown_cards(page) == sorted(mious, key=mious.get)[: len(shown_cards(page))]
-    most = find.locator("[name=miou] option").nth(2).get_attribute("value")
+    limits = [each.get_attribute("value") for each in find.locator("[name=miou] option").all()[1:]]
+    below = {most: sorted(name for name, miou in mious.items() if miou < float(most)) for most in limits}
+    most = next(most for most, found in below.items() if 0 < len(found) < len(mious))
     find.locator("[name=miou]").select_option(most)
-    assert sorted(shown_cards(page)) == sorted(name for name, miou in mious.items() if miou < float(most))
+    assert sorted(shown_cards(page)) == below[most]
     find.locator(".reset").click()
 
     options = find.locator("[name=class] option")
@@ -371,10 +393,101 @@ def test_links_to_sections_lead_to_their_tops(browser, report, width):
         assert page.locator("#stages table").is_visible()
 
 
-def test_the_page_is_short_on_a_phone_at_first(browser, report):
-    with opened(browser, report, PHONE) as page:
+def test_the_page_of_a_large_run_is_short_on_a_phone_at_first(browser, trained, tmp_path):
+    html = trained.read_text()
+    for section in ("segmenter", "gallery"):
+        html = with_copies(html, section, 3)
+    html = re.sub(r'<li class="note .*?</li>', lambda note: 5 * note[0], html, count=1, flags=re.DOTALL)
+    (tmp_path / "large.html").write_text(html)
+    with opened(browser, tmp_path / "large.html", PHONE) as page:
+        assert page.locator("#gallery article").count() >= 24
+        assert page.locator("#segmenter article").count() >= 12
+        assert page.locator("#summary .note").count() >= 5
         assert page.evaluate("document.documentElement.scrollHeight") <= 6000
         assert not page.locator("#gallery .cam").first.is_visible()
+
+
+def test_suspects_open_their_mask_even_if_the_segmenter_predicts_the_same_photos(browser, trained):
+    with opened(browser, trained, WIDE) as page:
+        page.locator("#to-check summary").click()
+        for line in page.locator("#to-check [data-suspect]").all():
+            line.locator(".open").click()
+            page.locator("#viewer .panel canvas").first.wait_for()
+            assert page.locator("#viewer .why").count() == 1  # the prediction's card has no reasons
+            assert title(page) == line.get_attribute("data-suspect")
+            page.keyboard.press("Escape")
+
+
+def test_a_suspect_beyond_the_gallery_is_loaded_when_it_is_opened(page):
+    page.locator("#to-check summary").click()
+    line = page.locator("#to-check [data-file]").last
+    line.locator(".open").click()
+    page.locator("#viewer .panel canvas").first.wait_for()
+    assert title(page) == line.get_attribute("data-suspect")
+    assert page.locator("#viewer .place").inner_text().endswith(" of 9")
+
+
+def test_a_suspect_outside_of_the_selection_opens_among_all_photos(wide):
+    wide.locator("#gallery [name=text]").fill("no such photo")
+    assert shown_cards(wide) == []
+    wide.locator("#to-check summary").click()
+    line = wide.locator("#to-check li:not([data-file])[data-suspect]").first
+    line.locator(".open").click()
+    wide.locator("#viewer .panel canvas").first.wait_for()
+    assert wide.locator("#viewer .place").inner_text() == "1 of 6"
+    wide.keyboard.press("ArrowLeft")
+    assert wide.locator("#viewer .place").inner_text() == "6 of 6"
+    assert title(wide) != line.get_attribute("data-suspect")
+
+
+def test_an_old_browser_says_that_it_cannot_show_a_photo(browser, report):
+    with browser.new_page() as page:
+        page.add_init_script("delete window.DecompressionStream")
+        page.goto(report.as_uri())
+        page.locator("#gallery article .pictures").first.click()
+        failure = page.locator("#viewer .stage .failure")
+        failure.wait_for()
+        assert failure.inner_text() == "This browser cannot show the photo: use one of the year 2023 or later."
+        page.keyboard.press("Escape")
+        assert page.locator("#gallery article .failure").first.is_visible()
+
+
+def test_a_damaged_picture_is_reported_and_other_photos_still_open(browser, report, tmp_path):
+    head, found, tail = report.read_text().partition('<div class="cards" data-group="to_check">')
+    tail = re.sub(r'(data-role="mask"><img src="data:image/png;base64,.{40})[^"]*', r"\1", tail, count=1)
+    (tmp_path / "damaged.html").write_text(head + found + tail)
+    with opened(browser, tmp_path / "damaged.html", WIDE) as page:
+        page.locator("#gallery article .pictures").first.click()
+        failure = page.locator("#viewer .stage .failure")
+        failure.wait_for()
+        assert "write the report again with clipes report" in failure.inner_text()
+        page.keyboard.press("ArrowRight")
+        page.locator("#viewer .panel canvas").first.wait_for()
+        assert not failure.is_visible()
+
+
+def test_a_card_links_its_photo_and_its_mask(wide):
+    card = wide.locator("#gallery article").first
+    card.locator("summary").click()
+    assert card.locator(".files a").first.get_attribute("href").startswith("file:///")
+    with wide.expect_download() as download:
+        card.locator(".files a[download]").click()
+    assert download.value.suggested_filename == f"{card.get_attribute('data-photo')}-mask.png"
+    shown = card.locator("[data-role=mask] img")
+    size = tuple(int(shown.get_attribute(side)) for side in ("width", "height"))
+    assert Image.open(download.value.path()).size == size
+
+
+def test_a_page_from_a_server_shows_the_path_of_the_photo_instead_of_a_dead_link(browser, report):
+    files = flaky_files({"/report.html": report.read_bytes()}, every=0)
+    with serve(files) as root, browser.new_page() as page:
+        page.goto(f"{root}/report.html")
+        card = page.locator("#gallery article").first
+        card.locator("summary").click()
+        assert card.locator(".files a[href^='file:']").count() == 0
+        assert card.locator(".files code").first.inner_text().endswith(f"{card.get_attribute('data-photo')}.jpg")
+        page.locator("#gallery .further button").first.click()
+        page.locator("#gallery .further [role=status]").filter(has_text="open the report again").wait_for()
 
 
 def test_two_classes_of_a_photo_differ_in_the_browser(wide):

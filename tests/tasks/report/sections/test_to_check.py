@@ -43,7 +43,15 @@ def test_the_list_is_cut_off_but_the_counts_are_not(facts, monkeypatch):
     assert "1 most suspicious photos and the reasons" in parsed(page(facts)).text
 
 
-def test_without_photos_to_check_the_page_has_no_section(tmp_path):
+def test_a_run_without_photos_to_check_says_so(tmp_path):
+    row = MasksRow(image_id="a", class_ids=(1,), class_pixels=(50, 50), confidence_histogram=(*(0,) * 255, 100))
+    facts = plain_facts(tmp_path, write_artifact(str(tmp_path), MASKS, [row]), photos=PHOTOS)
+    part = section(parsed(page(facts)), "to-check")
+    assert "0 of 1 masks show a sign of an error" in part.text
+    assert part.all("li") == part.all("details") == []
+
+
+def test_without_masks_the_page_has_no_section(tmp_path):
     facts = plain_facts(tmp_path, photos=PHOTOS)
     assert to_check_section(facts) is None
     assert section(parsed(page(facts)), "to-check") is None
