@@ -190,6 +190,11 @@ def test_the_citation_states_the_version_and_the_licence():
     assert (citation["version"], citation["license"]) == (__version__, pyproject()["project"]["license"])
 
 
+def test_the_project_links_the_paper_that_the_citation_names():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert pyproject()["project"]["urls"]["Paper"] == citation["preferred-citation"]["url"]
+
+
 def test_the_wheel_installs_only_the_packages_clipes_and_clipes_core(installed):
     (site,) = (installed / "lib").glob("python*/site-packages")
     found = {path.name for path in site.iterdir() if not path.name.endswith((".dist-info", ".pth"))}

@@ -90,10 +90,7 @@ def draw_panels(panels: Sequence[Panel]) -> None:
         each.imshow(panel.pixels, cmap="gray", vmin=0, vmax=1)
         each.set_title(panel.title)
         if panel.colours:
-            patches = [Patch(color=_hexadecimal(*rgb), label=name) for name, rgb in panel.colours.items()]
+            colours = panel.colours.items()
+            patches = [Patch(color=(r / 255, g / 255, b / 255), label=name) for name, (r, g, b) in colours]
             each.legend(handles=patches, loc="lower right", framealpha=0.8)
     plt.show()
-
-
-def _hexadecimal(red: int, green: int, blue: int) -> str:
-    return f"#{red:02x}{green:02x}{blue:02x}"

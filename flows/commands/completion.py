@@ -8,12 +8,13 @@ import typer
 
 from clipes.tasks.commands.export.formats import FORMATS
 from clipes.tasks.storage.layout import runs_uri
+from clipes_core.config.uri import is_uri
 
 
 def complete_runs(ctx: typer.Context, incomplete: str) -> Iterator[str]:
     """Yield the names of the runs in the store, if the store is a folder: a shell must not wait for a remote store."""
     store = ctx.params["store"]
-    if store is None or "://" in store:  # None: the value of --store is invalid
+    if store is None or is_uri(store):  # None: the value of --store is invalid
         return
     with suppress(OSError):  # there is no such folder, or it cannot be read
         names = sorted(folder.name for folder in Path(runs_uri(store)).iterdir())

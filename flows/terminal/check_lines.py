@@ -48,7 +48,7 @@ def _print_finding(console: Console, finding: Finding, what_width: int) -> None:
     width = max(console.width - len(indent), LEAST_WIDTH)
     first, *others = [
         wrapped
-        for line in printable(without_secrets(finding.detail)).splitlines()
+        for line in printable(without_secrets(finding.detail)).splitlines() or [""]
         for wrapped in textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) or [""]
     ]
     console.print(Text.assemble((word.ljust(WORD_WIDTH), style), finding.what.ljust(what_width), first))

@@ -52,10 +52,10 @@ def _without_zeros(table: Table) -> Table:
     return narrow
 
 
-def new_table(first: str, *others: str, numbers: bool = True) -> Table:
-    """Return an empty table with these columns; all but the first hold numbers, unless `numbers` is false."""
+def new_table(first: str, *others: str) -> Table:
+    """Return an empty table with these columns; all but the first hold numbers."""
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(first, no_wrap=True)
     for column in others:
-        table.add_column(column, justify="right" if numbers else "left", no_wrap=numbers, overflow="fold")
+        table.add_column(column, justify="right", no_wrap=True, overflow="fold")
     return table

@@ -27,6 +27,7 @@ from clipes.tasks.models.weight_files import (
 )
 from clipes.tasks.storage.filesystem import first_line
 from clipes_core.config.pseudo_masks import ClipConfig
+from clipes_core.config.uri import is_uri
 from clipes_core.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def find_weights(config: ClipConfig) -> WeightsPlace | None:
     if _seed(config) is not None:
         return None
     if not _tag_entry(config.model, config.pretrained):
-        is_remote = "://" in config.pretrained
+        is_remote = is_uri(config.pretrained)
         return copy_place(config.pretrained, PRETRAINED) if is_remote else local_place(_weights_file(config))
     trained = _checked_tag(config.model, config.pretrained)
     if trained.get("hf_hub"):
@@ -199,7 +200,7 @@ def _weights_file(config: ClipConfig) -> Path:
     shipped = CLIP_MODELS / f"{config.pretrained}.safetensors"
     if shipped.parent == CLIP_MODELS and shipped.is_file():
         return shipped
-    if "://" in config.pretrained:
+    if is_uri(config.pretrained):
         return local_copy(config.pretrained, "clip.pretrained")
     path = Path(config.pretrained).expanduser()
     if path.is_file():

@@ -9,7 +9,10 @@ from clipes.tasks.stages.mask_scores import MASK_SCORES
 from clipes.tasks.stages.registry import STAGES, all_names, run_names
 from clipes_core.evaluation.scored import CENTRE_BOX, PSEUDO_MASK, SEGMENTER_MASK
 
-RESUME = "Finished work is kept. To resume, repeat the command that started the run, without --fresh."
+RESUME = (
+    "Finished work is kept. To resume, repeat the command that started the run, without --fresh. In Python, repeat the "
+    "call of clipes.run, without fresh."
+)
 SHOWN_SHARDS = 12
 
 Tone = Literal["bad", "warn", "plain", "good"]
@@ -101,7 +104,7 @@ def _end(facts: RunFacts) -> Iterator[Note]:
         yield Note("plain", "The ranking is in prompts.png and prompts.parquet, in the same folder as this report.")
     elif left := [name for name in _stages_after(until) if STAGES[name].enabled(facts.config)]:
         missing = f"The run was asked to stop after {until}, so these stages did not run: {', '.join(left)}."
-        yield Note("plain", f"{missing} To run them, repeat the command without --until.")
+        yield Note("plain", f"{missing} To run them, start the run again without --until (in Python: until).")
 
 
 def _stages_after(until: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from clipes.tasks.models.weight_files import WeightsPlace, copy_place, file_digest, local_copy, web_place
 from clipes.tasks.storage.filesystem import first_line
+from clipes_core.config.uri import is_uri
 from clipes_core.errors import ConfigError, WeightsError
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _file(init: str) -> Path | None:
 
 
 def _location(init: str) -> str:
-    return init if "://" in init else str(Path(init).expanduser())
+    return init if is_uri(init) else str(Path(init).expanduser())
 
 
 def _torchvision_file(name: str) -> Path:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+from clipes_core.config.uri import is_uri
+
 SUFFIXES = (".yaml", ".yml")
 MAX_NAMES = 3
 
@@ -14,7 +16,7 @@ def explain_missing(path: str) -> str:
     Args:
         path: path or URI of the config file. The folders of URIs are not searched.
     """
-    if "://" in path:
+    if is_uri(path):
         return f"{path}: there is no such config file"
     if Path(path).is_dir():
         found = _configs(Path(path))

@@ -118,8 +118,12 @@ def test_show_draws_the_mask_the_confidence_and_each_cam(masker, large_scene, mo
     found.show()
     titles = [axes.get_title() for axes in plt.gcf().axes]
     assert titles == ["Mask", "Confidence", "CAM of cat", "CAM of dog"]
-    legend = [text.get_text() for text in plt.gcf().axes[0].get_legend().get_texts()]
-    assert legend == [name for name, class_id in masker.vocabulary.ids.items() if class_id in found.mask]
+    legend = plt.gcf().axes[0].get_legend()
+    names = [text.get_text() for text in legend.get_texts()]
+    palette = np.asarray(masker.vocabulary.palette) / 255
+    for name, patch in zip(names, legend.get_patches(), strict=True):
+        assert patch.get_facecolor()[:3] == pytest.approx(palette[masker.vocabulary.ids[name]])
+    assert names == [name for name, class_id in masker.vocabulary.ids.items() if class_id in found.mask]
     plt.close("all")
 
 

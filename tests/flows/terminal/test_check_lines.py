@@ -35,6 +35,11 @@ def test_words_that_are_wider_than_the_terminal_are_not_divided(monkeypatch):
     assert path in text
 
 
+def test_a_finding_without_details_is_printed():
+    _, text = printed(Finding("ray cluster", False, ""))
+    assert text.splitlines()[0].split() == ["problem", "ray", "cluster"]
+
+
 def test_a_problem_means_that_a_run_cannot_start():
     can_start, text = printed(Finding("store", False, "full"), Finding("weights", False, "missing"))
     assert not can_start

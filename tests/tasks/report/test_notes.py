@@ -178,7 +178,7 @@ def test_notes_are_sorted_from_worst_to_least(tmp_path):
         Note(
             "plain",
             "The run was asked to stop after mask_scores, so these stages did not run: segmenter, segmenter_scores. "
-            "To run them, repeat the command without --until.",
+            "To run them, start the run again without --until (in Python: until).",
         ),
         Note("plain", "Photos without labels: 1. They have no CAMs, and their masks are all background."),
         Note("plain", "No photo is labelled with dog."),
