@@ -56,13 +56,13 @@ class PathSetting:
         return change(self.value) if isinstance(self.value, str) else tuple(map(change, self.value))
 
 
-def load_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, str] | None = None) -> RunConfig:
+def load_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, Any] | None = None) -> RunConfig:
     """Read and check a config with `read_config`, and complete it with `resolve_config`."""
     return resolve_config(read_config(path, overrides, given))
 
 
 def read_config(
-    path: str, overrides: Sequence[str] = (), given: Mapping[str, str] | None = None, runs_here: bool = True
+    path: str, overrides: Sequence[str] = (), given: Mapping[str, Any] | None = None, runs_here: bool = True
 ) -> RunConfig:
     """Read a config from a YAML file, apply `overrides` and then `given` to it, and check the result.
 
@@ -72,7 +72,7 @@ def read_config(
     Args:
         path: path or fsspec URI of the YAML file.
         overrides: strings `key=value`, as `parse_override` reads them. If a key occurs twice, the last value wins.
-        given: values of top-level keys, such as `name` and `store`. These values are plain text, not YAML.
+        given: nested dict of plain values, such as `name` and `store`. They are not read as YAML.
         runs_here: false if the run may start on another machine, so that a path that exists nowhere is no error.
 
     Raises:

@@ -5,17 +5,17 @@ without them.
 """
 
 import hashlib
-import posixpath
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from clipes.tasks.machine.shipped_files import CLIP_MODELS
 from clipes.tasks.models.clip_architecture import fitting_architecture, named_architecture
 from clipes.tasks.models.package_files import package_version
 from clipes.tasks.models.weight_files import (
+    HubError,
     WeightsPlace,
     copy_place,
     file_digest,
@@ -23,9 +23,7 @@ from clipes.tasks.models.weight_files import (
     hub_place,
     local_copy,
     local_place,
-    web_place,
 )
-from clipes.tasks.storage.filesystem import first_line
 from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.config.uri import is_uri
 from clipes_core.errors import WeightsError
@@ -36,7 +34,7 @@ if TYPE_CHECKING:
 
 
 PRETRAINED = "clip.pretrained"
-CACHE_OF_OPENCLIP = "~/.cache/clip"  # of weights that are not on the Hugging Face hub
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -120,13 +118,7 @@ def find_weights(config: ClipConfig) -> WeightsPlace | None:
     if not _tag_entry(config.model, config.pretrained):
         is_remote = is_uri(config.pretrained)
         return copy_place(config.pretrained, PRETRAINED) if is_remote else local_place(_weights_file(config))
-    trained = _checked_tag(config.model, config.pretrained)
-    if trained.get("hf_hub"):
-        return hub_place(trained["hf_hub"], f"{PRETRAINED} {config.pretrained}")
-    try:
-        return web_place(trained["url"], Path(CACHE_OF_OPENCLIP).expanduser() / posixpath.basename(trained["url"]))
-    except OSError as exc:
-        raise _not_downloaded(config.model, config.pretrained, exc) from exc
+    return _at_hub(config, hub_place)
 
 
 def context_length(model_name: str) -> int:
@@ -196,7 +188,7 @@ def _weights_file(config: ClipConfig) -> Path:
     As in OpenCLIP, a tag takes precedence over a file of the same name.
     """
     if _tag_entry(config.model, config.pretrained):
-        return _tag_file(config.model, config.pretrained)
+        return _at_hub(config, lambda place: hub_file(place, f"{PRETRAINED} {config.pretrained}"))
     shipped = CLIP_MODELS / f"{config.pretrained}.safetensors"
     if shipped.parent == CLIP_MODELS and shipped.is_file():
         return shipped
@@ -232,11 +224,12 @@ def _tag_hint(model_name: str, tag: str) -> str:
     return f"the tags of this model: {', '.join(tags) or 'none'}"
 
 
-def _checked_tag(model_name: str, tag: str) -> Mapping[str, Any]:
-    """Return OpenCLIP's entry for a tag of a model.
+def _hub_entry(model_name: str, tag: str) -> str:
+    """Return the place on the Hugging Face hub, as `hub_file` accepts it, of the weights of an OpenCLIP tag.
 
     Raises:
-        WeightsError: these weights belong to another network, or need photos that are normalised in another way.
+        WeightsError: these weights belong to another network, need photos that are normalised in another way, or are
+            not on the hub.
     """
     from open_clip.constants import OPENAI_DATASET_MEAN
 
@@ -251,24 +244,33 @@ def _checked_tag(model_name: str, tag: str) -> Mapping[str, Any]:
             f"clip.pretrained {tag}: these weights need photos that are normalised with the mean {trained['mean']}, "
             f"but clipes normalises photos with CLIP's mean; choose another tag of {model_name}"
         )
-    return trained
+    if not trained.get("hf_hub"):  # OpenCLIP has all weights of the models that clipes can build on the hub
+        raise WeightsError(
+            f"clip.pretrained {tag}: these weights of {model_name} are not on the Hugging Face hub; download "
+            f"{trained['url']}, and add --set clip.pretrained=FILE with the path of the file"
+        )
+    return cast(str, trained["hf_hub"])
 
 
-def _tag_file(model_name: str, tag: str) -> Path:
-    """Return the path of the weights file of an OpenCLIP tag; download the file unless OpenCLIP's cache has it."""
-    from open_clip.pretrained import download_pretrained
-
-    trained = _checked_tag(model_name, tag)
-    if trained.get("hf_hub"):
-        return hub_file(trained["hf_hub"], f"clip.pretrained {tag}")
+def _at_hub(config: ClipConfig, find: Callable[[str], Found]) -> Found:
+    """Return what a function finds out about the file of a tag on the Hugging Face hub; explain it if this fails."""
+    place, tag = _hub_entry(config.model, config.pretrained), config.pretrained
     try:
-        return Path(download_pretrained(trained))
-    except (OSError, RuntimeError) as exc:
-        raise _not_downloaded(model_name, tag, exc) from exc
+        return find(place)
+    except HubError as exc:
+        size = f"{_about_gigabytes(config.model):.1f} GB"
+        raise WeightsError(
+            f"clip.pretrained {tag}: the weights of {config.model} with OpenCLIP's tag {tag} are missing: the file "
+            f"{exc.name} ({size}) {exc}: connect to the internet; or download {exc.url} on another machine, and add "
+            "--set clip.pretrained=FILE with the path of the file"
+        ) from exc
 
 
-def _not_downloaded(model_name: str, tag: str, cause: Exception) -> WeightsError:
-    return WeightsError(
-        f"clip.pretrained {tag}: the weights of {model_name} could not be downloaded ({first_line(cause)}); "
-        "connect to the internet, or download the weights on another machine and set clip.pretrained to their file"
-    )
+def _about_gigabytes(model_name: str) -> float:
+    """Return the size [GB] of a file with the weights of a model as float32."""
+    import torch
+    from open_clip.model import CLIP
+
+    with torch.device("meta"):  # which allocates no memory
+        model = CLIP(**named_architecture(model_name))
+    return sum(parameter.nbytes for parameter in model.parameters()) / 1e9

@@ -155,17 +155,37 @@ def web_place(url: str, path: Path) -> WeightsPlace:
         return WeightsPlace(None, int(answer.headers.get("Content-Length", 0)), url, str(path.parent))
 
 
-def hub_place(place: str, value: str) -> WeightsPlace:
+class HubError(Exception):
+    """A file on the Hugging Face hub is not in the cache, and cannot be downloaded.
+
+    The text says so in words that follow the name of the file.
+
+    Attributes:
+        name: name of the file.
+        url: address of the file.
+    """
+
+    def __init__(self, place: str, reason: str) -> None:
+        from huggingface_hub import constants, hf_hub_url
+
+        repository, (self.name, *_) = _hub_names(place)
+        self.url = hf_hub_url(repository, self.name)
+        super().__init__(
+            f"of {repository} is not in the cache {constants.HF_HUB_CACHE}, and cannot be downloaded from "
+            f"{constants.ENDPOINT} ({reason})"
+        )
+
+
+def hub_place(place: str) -> WeightsPlace:
     """Return where a file on the Hugging Face hub is in the cache of the hub, or what is known about it at the hub.
 
     The hub is asked only if the cache lacks the file.
 
     Args:
         place: as for `hub_file`.
-        value: config key and value that name the weights, for the messages.
 
     Raises:
-        WeightsError: the cache lacks the file, and the hub does not answer within HUB_ANSWER_S, refuses access or does
+        HubError: the cache lacks the file, and the hub does not answer within HUB_ANSWER_S, refuses access or does
             not have the file.
     """
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
@@ -187,7 +207,7 @@ def hub_place(place: str, value: str) -> WeightsPlace:
         except (HTTPError, OSError) as exc:
             reason = first_line(exc)
             break
-    raise _unreachable(place, value, reason)
+    raise HubError(place, reason)
 
 
 def hub_file(place: str, value: str) -> Path:
@@ -198,15 +218,15 @@ def hub_file(place: str, value: str) -> Path:
     Args:
         place: repository and name of the file, such as `org/repository/weights.bin`. A file with the extension
             .safetensors is preferred. If the name is empty, the file has one of HUB_NAMES.
-        value: config key and value that name the weights, for the messages.
+        value: config key and value that name the weights, for the log.
 
     Raises:
-        WeightsError: the hub does not answer within HUB_ANSWER_S, refuses access or does not have the file.
+        HubError: the hub does not answer within HUB_ANSWER_S, refuses access or does not have the file.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HTTPError
 
-    found = hub_place(place, value)
+    found = hub_place(place)
     if found.path is not None:
         return found.path
     name = PurePosixPath(found.url or "").name
@@ -214,21 +234,10 @@ def hub_file(place: str, value: str) -> Path:
     try:
         return Path(hf_hub_download(_hub_names(place)[0], name))
     except (HTTPError, OSError) as exc:
-        raise _unreachable(place, value, first_line(exc)) from exc
+        raise HubError(place, first_line(exc)) from exc
 
 
 def _hub_names(place: str) -> tuple[str, tuple[str, ...]]:
     """Return the repository and the possible names of a file on the hub, the preferred one first."""
     repository, name = posixpath.split(place)
     return repository, (f"{posixpath.splitext(name)[0]}.safetensors", name) if name else HUB_NAMES
-
-
-def _unreachable(place: str, value: str, reason: str) -> WeightsError:
-    from huggingface_hub import constants, hf_hub_url
-
-    repository, names = _hub_names(place)
-    return WeightsError(
-        f"{value}: the file {names[0]} of {repository} is not in the cache {constants.HF_HUB_CACHE}, and cannot be "
-        f"downloaded from {constants.ENDPOINT} ({reason}): connect to the internet; or download "
-        f"{hf_hub_url(repository, names[0])} on another machine, and set clip.pretrained to the path of the file"
-    )

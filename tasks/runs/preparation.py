@@ -6,9 +6,8 @@ configuration or in the list of photos is reported at once.
 
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from clipes.tasks.inputs.datasets.listing import Listing, check_split, read_dataset
 from clipes.tasks.inputs.templates import shipped_templates
@@ -24,7 +23,7 @@ from clipes.tasks.runs.record.shard_count import decide_count
 from clipes.tasks.stages.masks import MASKS
 from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
 from clipes.tasks.stages.registry import STAGES, run_names
-from clipes.tasks.stages.segmenter import SEGMENTER, training_packages
+from clipes.tasks.stages.segmenter import SEGMENTER
 from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES
 from clipes.tasks.storage.files import check_place, check_writable
 from clipes.tasks.storage.listed_store import ListedStore
@@ -33,11 +32,10 @@ from clipes_core.config.extras import TRAIN
 from clipes_core.config.pseudo_masks import AUTO_TEMPLATE
 from clipes_core.config.run import RunConfig
 from clipes_core.dense_crf import check_crf
-from clipes_core.errors import BrokenArtifactError, ConfigError, DatasetError, StorageError
+from clipes_core.errors import ConfigError, DatasetError, StorageError
 from clipes_core.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from clipes.tasks.models.weight_files import WeightsPlace
     from clipes.tasks.training.recipes import Recipe
 
 NO_PHOTOS = Listing((), ())
@@ -79,7 +77,7 @@ def _check_labels(listing: Listing) -> None:
 def prepare_run(
     config: RunConfig, until: str, listing: Listing, workers: NetworkWorkers, reuse: Reuse = REUSE_ALL
 ) -> PreparedRun:
-    """Compute the keys and shards of a run. Call `check_training` before the run starts.
+    """Compute the keys and shards of a run. Call `training_trial.check_training` before the run starts.
 
     Args:
         config: configuration of the run.
@@ -132,24 +130,6 @@ def prepare_ranking(
             "set dataset.truth, or add a column named truth to the list of photos"
         )
     return run.with_inputs(run.inputs.with_sample(sample_of(with_truth, scored_photos)))
-
-
-def check_training(run: PreparedRun) -> None:
-    """Try every part of a run's training on random images, which takes seconds.
-
-    The trial is skipped if the run trains no segmenter, or if the store has a segmenter that was trained with the same
-    settings.
-
-    Raises:
-        ConfigError: a part of the training cannot be built, or fails.
-        WeightsError: the initial weights cannot be loaded, or belong to a different network.
-    """
-    recipe = run.inputs.training
-    if recipe is not None and not _has_trained(run):
-        with announce("trying the training"):
-            from clipes.tasks.training.trial import try_recipe  # imports torch and MMSegmentation
-
-            try_recipe(cast("Recipe", recipe), 1 + len(run.inputs.vocabulary.classes))
 
 
 def check_request(config: RunConfig, until: str) -> None:
@@ -210,39 +190,6 @@ def training_recipe(config: RunConfig, slots: Sequence[WorkerSlot]) -> "Recipe |
         UsageError: the MMSegmentation config cannot be used.
     """
     return _recipe(config, checked_vocabulary(config), slots) if config.train.enabled else None
-
-
-def find_segmenter_weights(config: RunConfig) -> "WeightsPlace | None":
-    """Return where the initial weights of the segmenter are, as `find_initial_weights` does; None if it has none.
-
-    Raises:
-        UsageError: the MMSegmentation config or the initial weights cannot be used.
-        TransientError: the store of the initial weights does not answer.
-    """
-    from clipes.tasks.training.initial_weights import find_initial_weights
-    from clipes.tasks.training.recipes import chosen_weights
-
-    return find_initial_weights(chosen_weights(config))
-
-
-def try_training(config: RunConfig, vocabulary: Vocabulary, with_weights: bool) -> int:
-    """Try every part of a run's training on random images, on the processor, and return its number of parameters.
-
-    Args:
-        config: configuration of the run.
-        vocabulary: classes of the data set.
-        with_weights: false to leave out the initial weights.
-
-    Raises:
-        UsageError: a part of the training cannot be used.
-    """
-    from clipes.tasks.training.recipes import read_recipe
-    from clipes.tasks.training.trial import try_recipe
-
-    init = {} if with_weights else {"init": "none"}
-    tried = config.model_copy(update={"train": config.train.model_copy(update=init)})
-    num_classes = 1 + len(vocabulary.classes)
-    return try_recipe(read_recipe(tried, num_classes, precision="fp32"), num_classes)
 
 
 def check_data_set(config: RunConfig) -> None:
@@ -336,21 +283,6 @@ def _prepared(
     run = PreparedRun(inputs, store, stages, rejects, until, reuse, notes, len(evaluation.rejects))
     warn_of_time_limit(run.own_stages(), {} if reuse.fresh else run.keys, inputs, store)
     return run
-
-
-def _has_trained(run: PreparedRun) -> bool:
-    """Return whether a segmenter was trained with the settings of a run and the installed packages.
-
-    It may have been trained on other photos. If its file is damaged, the result is false.
-    """
-    key = run.keys.get(SEGMENTER.name)
-    if key is None or run.reuse.fresh:
-        return False
-    for uri in run.store.shard_artifacts(SEGMENTER.name, key, 0):
-        with suppress(BrokenArtifactError):
-            if run.store.footer(uri).metadata.get("packages") == training_packages():
-                return True
-    return False
 
 
 def _recipe(config: RunConfig, vocabulary: Vocabulary, slots: Sequence[WorkerSlot]) -> "Recipe":

@@ -61,7 +61,7 @@ def find_initial_weights(init: str) -> WeightsPlace | None:
     try:
         return web_place(url, path)
     except OSError as exc:
-        raise _not_downloaded(init, path, exc) from exc
+        raise _not_downloaded(init, url, path, exc) from exc
 
 
 def load_initial_weights(model: "nn.Module", init: str) -> None:
@@ -133,16 +133,19 @@ def _torchvision_file(name: str) -> Path:
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            place = web_place(url, path)  # which fails soon if the server does not answer
+            logger.info("train.init %s%s: downloading %.0f MB to %s", TORCHVISION, name, place.size_bytes / 1e6, path)
             torch.hub.download_url_to_file(url, str(path), progress=False)
         except OSError as exc:
-            raise _not_downloaded(f"{TORCHVISION}{name}", path, exc) from exc
+            raise _not_downloaded(f"{TORCHVISION}{name}", url, path, exc) from exc
     return path
 
 
-def _not_downloaded(init: str, path: Path, cause: OSError) -> WeightsError:
+def _not_downloaded(init: str, url: str, path: Path, cause: OSError) -> WeightsError:
     return WeightsError(
-        f"train.init {init} could not be downloaded ({first_line(cause)}): either connect to the internet, or put the "
-        f"file at {path}, or set train.init to a file or to none, or set train.enabled to false"
+        f"train.init {init}: the file is not at {path}, and could not be downloaded from {url} ({first_line(cause)}): "
+        "connect to the internet; or download it on another machine, and put it there or add --set train.init=FILE; or "
+        "add --set train.init=none or --set train.enabled=false"
     )
 
 

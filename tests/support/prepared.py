@@ -4,7 +4,7 @@ from clipes.tasks.machine.devices import gpu_slots
 from clipes.tasks.machine.worker_state import NetworkWorkers
 from clipes.tasks.models.clip import weights_digest
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse
-from clipes.tasks.runs import preparation
+from clipes.tasks.runs import preparation, training_trial
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes_core.config.run import RunConfig
 
@@ -14,7 +14,7 @@ def prepare_run(config: RunConfig, until: str, reuse: Reuse = REUSE_ALL) -> Prep
     preparation.check_request(config, until)
     listing = preparation.list_photos(config)
     run = preparation.prepare_run(config, until, listing, _network_workers(config), reuse)
-    preparation.check_training(run)
+    training_trial.check_training(run)
     return run
 
 

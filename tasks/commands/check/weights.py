@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from clipes.tasks.commands.finding import Finding
 from clipes.tasks.models.clip import find_weights, load_clip
 from clipes.tasks.models.weight_files import WeightsPlace
-from clipes.tasks.runs.preparation import find_segmenter_weights, try_training
+from clipes.tasks.runs.training_trial import find_segmenter_weights, try_training
 from clipes_core.config.run import RunConfig
 from clipes_core.vocabulary import Vocabulary
 

@@ -425,12 +425,13 @@ def test_a_hub_that_does_not_answer_is_reported_in_one_line_without_repeated_req
         pass  # nobody listens at this address any more
     done = digest_of_the_default(tmp_path, url)
     assert done.stdout.startswith(
-        f"clip.pretrained openai: the file open_clip_model.safetensors of {REPOSITORY} is not in the cache "
-        f"{tmp_path}/hub, and cannot be downloaded from {url} ("
+        "clip.pretrained openai: the weights of ViT-B-16-quickgelu with OpenCLIP's tag openai are missing: the file "
+        f"open_clip_model.safetensors (0.6 GB) of {REPOSITORY} is not in the cache {tmp_path}/hub, and cannot be "
+        f"downloaded from {url} ("
     )
     assert done.stdout.endswith(
         f"): connect to the internet; or download {url}/{REPOSITORY}/resolve/main/open_clip_model.safetensors on "
-        "another machine, and set clip.pretrained to the path of the file\n"
+        "another machine, and add --set clip.pretrained=FILE with the path of the file\n"
     )
     assert "Retrying" not in done.stderr
 

@@ -222,8 +222,11 @@ def test_a_training_without_its_initial_weights_is_a_problem(farm, monkeypatch):
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     [fault] = faults("train.enabled=true", "train.init=torchvision://resnet18")
     assert (fault.what, fault.works) == ("training", False)
-    assert "train.init torchvision://resnet18 could not be downloaded" in fault.detail
-    assert f"put the file at {farm}/cache/hub/checkpoints/resnet18" in fault.detail
+    assert (
+        f"train.init torchvision://resnet18: the file is not at {farm}/cache/hub/checkpoints/resnet18" in fault.detail
+    )
+    assert "and could not be downloaded from https://" in fault.detail
+    assert "--set train.init=FILE" in fault.detail
 
 
 def test_a_store_that_is_not_writable_is_a_problem(farm):
