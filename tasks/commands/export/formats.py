@@ -8,7 +8,7 @@ from clipes_core.config.choice import look_up
 from clipes_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from clipes.tasks.commands.export.run_masks import Exported
+    from clipes.tasks.commands.export.request import Exported
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def export_run(
 
     run, store = read_run(store_uri, name), ArtifactStore(store_uri)
     from clipes.tasks.commands.export.files import class_list, manifest, to_check
-    from clipes.tasks.commands.export.run_masks import ExportRequest
+    from clipes.tasks.commands.export.request import ExportRequest
     from clipes.tasks.commands.output_folder import OutputFolder
 
     classes = class_list.Classes.of_run(run.run).to_json()

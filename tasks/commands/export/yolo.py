@@ -10,8 +10,8 @@ import numpy as np
 import yaml
 
 from clipes.tasks.commands.export.files.class_list import Classes
-from clipes.tasks.commands.export.pseudo_masks import PHOTO_FOLDER, MaskedPhoto, PseudoMasks
-from clipes.tasks.commands.export.run_masks import Exported, ExportRequest
+from clipes.tasks.commands.export.pseudo_masks import PHOTO_FOLDER, ExportedMask, PseudoMasks
+from clipes.tasks.commands.export.request import Exported, ExportRequest
 from clipes_core.encodings.polygons import polygons
 from clipes_core.pseudo_mask import IGNORE_INDEX
 
@@ -37,7 +37,7 @@ def export(request: ExportRequest) -> Exported:
     return replace(masks.outcome(), note="" if request.photos else NO_PHOTOS)
 
 
-def _lines(photo: MaskedPhoto) -> Iterator[str]:
+def _lines(photo: ExportedMask) -> Iterator[str]:
     """Yield a line per connected region: the number of its class, counted from 0, and the points of its polygon."""
     size_wh = photo.ids.shape[::-1]
     for class_id, mask in photo.class_masks():

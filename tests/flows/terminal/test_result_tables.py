@@ -16,7 +16,7 @@ from clipes.flows.terminal.result_tables import (
     print_status,
 )
 from clipes.tasks.commands.doctor import Finding
-from clipes.tasks.commands.export.run_masks import Exported
+from clipes.tasks.commands.export.request import Exported
 from clipes.tasks.commands.garbage import GarbageCount
 from clipes.tasks.inputs.photos import Reject
 from clipes.tasks.machine.terminal import TerminalConsole
