@@ -12,15 +12,22 @@ from clipes.tasks.commands.export.request import Exported, ExportRequest, count_
 from clipes.tasks.inputs.datasets.entries import path_inside
 from clipes.tasks.inputs.decoding import read_bytes
 from clipes.tasks.inputs.pngs import grey_png, read_palette, read_png_map
+from clipes.tasks.runs.artifacts import RunArtifacts
+from clipes.tasks.stages.cams import CAMS
 from clipes.tasks.stages.masks import MASKS
 from clipes.tasks.storage.layout import MANIFEST_FILE
 from clipes.tasks.storage.run_files import RunFiles
 from clipes_core.errors import BrokenArtifactError, StageError
+from clipes_core.photos.exif_orientation import NOTE
 from clipes_core.pseudo_mask import IGNORE_INDEX, ignore_unsure
 
 COLUMNS = ("image_id", "status", "mask_png", "confidence_png")
 PHOTO_FOLDER, CONFIDENCE_FOLDER = "images", "confidence"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jp2", ".avif")
+REMARKS = {  # setting `dataset.exif` -> where the masks of photos with an EXIF orientation fit
+    "ignore": "Their masks fit the photos as they are stored, and not in programs that turn photos (OpenCV, browsers)",
+    "apply": "Their masks fit the turned photos, and not in programs that show photos as they are stored (Pillow)",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +141,7 @@ class PseudoMasks:
     def outcome(self) -> Exported:
         """Return the outcome of an export that has yielded all photos."""
         counted = count_exported(self._request, MASKS.name, MANIFEST_FILE, self.written)
-        return replace(counted, pixels=self.pixels, ignored=self.ignored)
+        return replace(counted, pixels=self.pixels, ignored=self.ignored, note=_note_turned(self._request))
 
     def _companions(self, image_id: str, uri: str) -> Iterator[tuple[str, Callable[[ExportedMask], bytes]]]:
         """Yield the name and the content of the files that accompany the mask of a photo."""
@@ -163,6 +170,21 @@ def photo_file_name(image_id: str, uri: str) -> str:
     """Return the path of a photo relative to a folder of photos: its id, and the suffix of its file if it has one."""
     suffix = posixpath.splitext(uri)[1]
     return f"{image_id}{suffix}" if suffix.lower() in SUFFIXES else image_id
+
+
+def _note_turned(request: ExportRequest) -> str:
+    """Return a remark on photos with an EXIF orientation, which some programs apply and others ignore."""
+    run = request.run.run
+    artifacts = RunArtifacts(RunFiles(request.store.uri, run["name"]), request.run.shards)
+    turned = sum(
+        any(note.startswith(NOTE) for note in row["notes"])
+        for row in artifacts.rows(CAMS.name, ("image_id", "notes"), image_ids=request.only)
+    )
+    unread = "; some CAMs cannot be read, so more photos may have one" if artifacts.unreadable else ""
+    if not turned:
+        return "some CAMs cannot be read, so photos with an EXIF orientation are unknown" if unread else ""
+    remark = REMARKS[run["config"]["dataset"]["exif"]]
+    return f"{turned} photos have an EXIF orientation. {remark}{unread}"
 
 
 def _decoded(image_id: str, uri: str, fingerprint: str, row: Mapping[str, Any], ignore_below: float) -> ExportedMask:

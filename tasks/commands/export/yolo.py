@@ -34,7 +34,8 @@ def export(request: ExportRequest) -> Exported:
     names = {each.id - 1: each.name for each in classes.named}
     data = {"train": PHOTO_FOLDER, "val": PHOTO_FOLDER, "names": names}
     request.output.write(FILE, yaml.safe_dump(data, allow_unicode=True, sort_keys=False).encode())
-    return replace(masks.outcome(), note="" if request.photos else NO_PHOTOS)
+    outcome = masks.outcome()
+    return replace(outcome, note="\n".join(filter(None, [outcome.note, "" if request.photos else NO_PHOTOS])))
 
 
 def _lines(photo: ExportedMask) -> Iterator[str]:
