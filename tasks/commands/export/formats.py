@@ -99,9 +99,10 @@ def export_run(
     from clipes.tasks.commands.export.files import class_list, manifest, to_check
     from clipes.tasks.commands.export.request import ExportRequest
     from clipes.tasks.commands.output_folder import OutputFolder
+    from clipes.tasks.runs.photos_to_check import read_photos_to_check
 
     classes = class_list.Classes.of_run(run.run).to_json()
-    checked = to_check.find_photos(store_uri, run) if options.only == TO_CHECK else None
+    checked = read_photos_to_check(run, RunFiles(store_uri, name)) if options.only == TO_CHECK else None
     output = OutputFolder(to, RunFiles(store_uri, name).input_uris, marker=manifest.FILE)
     output.check([class_list.FILE, manifest.FILE, *([] if checked is None else [to_check.FILE])])
     only = None if checked is None else frozenset(photo.image_id for photo in checked)
