@@ -11,15 +11,14 @@ from clipes.api.run_photo import RunPhoto
 from clipes.api.run_table import run_table
 from clipes.tasks.inputs.locations import checked_location
 from clipes.tasks.inputs.photos import Photo
-from clipes.tasks.runs.artifacts import RunArtifacts
-from clipes.tasks.runs.photos_to_check import PhotoToCheck, photos_to_check
+from clipes.tasks.runs.photos_to_check import PhotoToCheck, read_photos_to_check
 from clipes.tasks.storage.layout import MANIFEST_FILE, REPORT_FILE
 from clipes.tasks.storage.parquet.reading import read_table, rows_of
 from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_status import RunStatus, read_run
 from clipes.tasks.storage.user_files import absolute
 from clipes_core.config.run import RunConfig, parse_config
-from clipes_core.errors import ArtifactError, UsageError
+from clipes_core.errors import UsageError
 from clipes_core.evaluation.scored import SCORED
 from clipes_core.vocabulary import Vocabulary
 
@@ -107,11 +106,7 @@ class Run(Sequence[RunPhoto]):
     @cached_property
     def checks(self) -> dict[str, PhotoToCheck]:
         """Id of a photo -> the reasons why a person should look at its mask, the worst photo first."""
-        artifacts = RunArtifacts(self._files, self._status.shards)
-        found = {photo.image_id: photo for photo in photos_to_check(self._status, artifacts)}
-        if artifacts.unreadable:
-            raise ArtifactError("\n".join(artifacts.unreadable.values()))
-        return found
+        return {photo.image_id: photo for photo in read_photos_to_check(self._status, self._files)}
 
     @property
     def to_check(self) -> list[RunPhoto]:

@@ -1,6 +1,5 @@
 """One photo of a run, whose results are read from the store when they are used."""
 
-import io
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from PIL import Image
 
 from clipes.api.drawing import MaskView
 from clipes.tasks.inputs.photos import Photo, load_photo
+from clipes.tasks.inputs.pngs import read_png_map
 from clipes.tasks.inputs.sources.source import ABSENT
 from clipes.tasks.inputs.truth import load_ids
 from clipes.tasks.stages.cams import CAMS
@@ -99,13 +99,13 @@ class RunPhoto(MaskView):
     @cached_property
     def mask(self) -> np.ndarray:
         """(H, W) uint8 class ids at the size of the photo; 0 is background."""
-        return _levels(self._result(MASKS.name, "mask", ("mask_png",))["mask_png"])
+        return read_png_map(self._result(MASKS.name, "mask", ("mask_png",))["mask_png"])
 
     @cached_property
     def confidence(self) -> np.ndarray:
         """(H, W) float32, the confidence of each pixel in [0, 1]."""
         row = self._result(MASKS.name, "mask", ("confidence_png",))
-        return _levels(row["confidence_png"]).astype(np.float32) / 255
+        return read_png_map(row["confidence_png"]).astype(np.float32) / 255
 
     @cached_property
     def cams(self) -> Mapping[str, np.ndarray]:
@@ -142,8 +142,3 @@ class RunPhoto(MaskView):
 
     def _row(self, stage: str, columns: tuple[str, ...]) -> Mapping[str, Any] | None:
         return self._run.row(stage, self._shard, self.id, columns)
-
-
-def _levels(png: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(png)) as image:
-        return np.array(image)

@@ -5,6 +5,7 @@ from typing import Literal
 
 from PIL import ExifTags, Image, TiffTags
 
+NOTE = "EXIF orientation"  # the beginning of the note on a photo that states an orientation
 EXIF_HEADER = b"Exif\0\0"
 BYTE_ORDERS = {b"II": "<", b"MM": ">"}
 INTEGER_TYPES = {3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}  # EXIF type -> format of the module `struct`
@@ -52,8 +53,8 @@ def upright_turn(
     if orientation not in _UPRIGHT:
         return None, ()
     if exif == "ignore":
-        return None, (f"EXIF orientation {orientation} ignored",)
-    return _UPRIGHT[orientation], (f"EXIF orientation {orientation} applied",)
+        return None, (f"{NOTE} {orientation} ignored",)
+    return _UPRIGHT[orientation], (f"{NOTE} {orientation} applied",)
 
 
 def _decode(image: Image.Image) -> None:

@@ -18,7 +18,7 @@ from clipes_core.evaluation.scored import SCORED
 
 if TYPE_CHECKING:  # Importing these modules loads torch, which would delay `clipes status`.
     from clipes.flows.prompt_selection import PromptSelection
-    from clipes.tasks.commands.export.run_masks import Exported
+    from clipes.tasks.commands.export.request import Exported
     from clipes.tasks.commands.garbage import GarbageCount
     from clipes.tasks.inputs.photos import Reject
     from clipes.tasks.runs.dry_run import StagePlan

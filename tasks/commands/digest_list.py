@@ -3,14 +3,14 @@
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import BinaryIO
 
 from clipes.tasks.machine.background import map_in_threads
 from clipes.tasks.storage.checksums.seals import BLANK_SEAL, add_seal, check_seal, seal_file
 from clipes.tasks.storage.files import remove, remove_empty_folders
 from clipes.tasks.storage.layout import is_temporary
-from clipes.tasks.storage.user_files import join, list_names, read_bytes, write_bytes, written_in_pieces
+from clipes.tasks.storage.user_files import find_files, join, list_names, read_bytes, write_bytes, written_in_pieces
 from clipes_core.errors import BrokenArtifactError, UsageError
 
 FILE, PARTS = "SHA256SUMS", "SHA256SUMS.parts"
@@ -40,7 +40,7 @@ class DigestList:
     """
 
     def __init__(self, folder: str) -> None:
-        self.uri, self._folder = join(folder, FILE), join(folder, PARTS)
+        self._target, self.uri, self._folder = folder, join(folder, FILE), join(folder, PARTS)
         names = list_names(self._folder) or []
         parts = [join(self._folder, name) for name in names if name.isdecimal()]
         self._removable = [*parts, *(join(self._folder, name) for name in names if is_temporary(name))]
@@ -78,6 +78,19 @@ class DigestList:
     def forget(self, name: str) -> None:
         """Drop a file that clipes wrote earlier, and that no longer exists."""
         self.earlier.pop(name, None)
+
+    def find_others(self, names: Collection[str]) -> list[str]:
+        """Return the files that clipes wrote earlier and that have none of the names; forget those that are deleted.
+
+        Raises:
+            DatasetError: the folder cannot be read.
+            TransientError: the network or the server fails.
+        """
+        uris = {name: join(self._target, name) for name in self.earlier if name not in names}
+        existing = find_files(uris.values())
+        for name in [name for name, uri in uris.items() if uri not in existing]:
+            self.forget(name)
+        return [name for name, uri in uris.items() if uri in existing]
 
     def save(self) -> None:
         """Write SHA256SUMS: the earlier files that were not written again, the new files, and a seal.

@@ -6,7 +6,7 @@ digests of what clipes wrote.
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -134,9 +134,7 @@ class OutputFolder:
         if not is_local(filesystem(self.uri)[0]):  # one listing per folder instead of one request per file
             existing = find_files(join(self.uri, name) for name in unchecked)
             self._existing.free |= {name for name in unchecked if join(self.uri, name) not in existing}
-        if len(set(unchecked)) < len(unchecked):
-            name = next(name for name, count in Counter(unchecked).items() if count > 1)
-            raise UsageError(f"--to: nothing was written: two different files would be {join(self.uri, name)}")
+        _refuse_repeated(self.uri, unchecked)
         reasons = [reason for name in unchecked if (reason := self._existing.why_kept(name, None))]
         reasons += self._existing.find_same_files(unchecked)
         if reasons:
@@ -144,7 +142,7 @@ class OutputFolder:
             raise UsageError(f"--to: nothing was written: {'; '.join(reasons[:SHOWN])}{more}; name another folder")
         self._checked.update(unchecked)
         if complete and self.digests is not None:
-            self._check_earlier(self.digests)
+            _refuse_others(self.uri, self.digests.find_others(self._checked))
 
     def write(self, name: str, data: bytes, marked: bool = True) -> None:
         """Write a file whole or not at all, with the mark of clipes if its format can carry the mark.
@@ -162,7 +160,7 @@ class OutputFolder:
             TransientError: the network or the server fails.
         """
         content = add_mark(data) if marked else data
-        with self._state_written():
+        with _state_written(self.uri, self._existing.written):
             self._begin()
             self._batch.append((name, content, hashlib.sha256(content).hexdigest()))
             size = sum(len(content) for _, content, _ in self._batch)
@@ -196,7 +194,7 @@ class OutputFolder:
         """Write the last files and SHA256SUMS at the end of the block; SHA256SUMS also if the block fails."""
         try:
             yield
-            with self._state_written():
+            with _state_written(self.uri, self._existing.written):
                 self._write_batch()
         finally:
             if self.digests is not None and self.digests.count:
@@ -213,20 +211,6 @@ class OutputFolder:
         remove(join(self.uri, name))
         if self.digests is not None:
             self.digests.forget(name)
-
-    def _check_earlier(self, digests: DigestList) -> None:
-        """Refuse files that clipes wrote earlier and that would stay; forget those that somebody has deleted."""
-        others = [name for name in digests.earlier if name not in self._checked]
-        existing = find_files(join(self.uri, name) for name in others)
-        left = [name for name in others if join(self.uri, name) in existing]
-        if left:
-            more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
-            raise UsageError(
-                f"--to: nothing was written: {self.uri} has files of an earlier export that this export does not "
-                f"contain ({', '.join(left[:SHOWN])}{more}): delete them, or name another folder"
-            )
-        for name in others:
-            digests.forget(name)
 
     def _begin(self) -> None:
         """Remove the marker before the first file is written."""
@@ -247,16 +231,6 @@ class OutputFolder:
                 _refuse(f"{uri} has just been written by another program")
             self._note(name, digest)
 
-    @contextmanager
-    def _state_written(self) -> Iterator[None]:
-        """Let an error of the block state how many files were written before."""
-        try:
-            yield
-        except (UsageError, StorageError, TransientError) as exc:
-            if not self._existing.written:
-                raise
-            raise type(exc)(f"{exc} (files written to {self.uri} before: {len(self._existing.written)})") from exc
-
     def _note(self, name: str, digest: str) -> None:
         """Note that a file has been written."""
         self._existing.written[_identity(join(self.uri, name))] = name
@@ -264,9 +238,35 @@ class OutputFolder:
             self.digests.add(name, digest)
 
 
+@contextmanager
+def _state_written(folder: str, written: Sized) -> Iterator[None]:
+    """Let an error of the block state how many files were written before."""
+    try:
+        yield
+    except (UsageError, StorageError, TransientError) as exc:
+        if not written:
+            raise
+        raise type(exc)(f"{exc} (files written to {folder} before: {len(written)})") from exc
+
+
 def _refuse(reason: str | None) -> None:
     if reason:
         raise UsageError(f"--to: {reason}; name another folder")
+
+
+def _refuse_repeated(folder: str, names: Sequence[str]) -> None:
+    if len(set(names)) < len(names):
+        name = next(name for name, count in Counter(names).items() if count > 1)
+        raise UsageError(f"--to: nothing was written: two different files would be {join(folder, name)}")
+
+
+def _refuse_others(folder: str, names: Sequence[str]) -> None:
+    if names:
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        raise UsageError(
+            f"--to: nothing was written: {folder} has files of an earlier export that this export does not contain "
+            f"({', '.join(names[:SHOWN])}{more}): delete them, or name another folder"
+        )
 
 
 def _identity(uri: str) -> object | None:

@@ -1,4 +1,4 @@
-"""Encode masks of ids as palette PNGs, and confidence maps as greyscale PNGs; resize both."""
+"""Encode masks of ids as palette PNGs, and confidence maps as greyscale PNGs; decode and resize both."""
 
 import io
 
@@ -26,6 +26,18 @@ def grey_png(levels: np.ndarray) -> bytes:
         levels: (H, W) uint8.
     """
     return _encode(Image.fromarray(levels))
+
+
+def read_png_map(png: bytes) -> np.ndarray:
+    """Decode a PNG with ids or grey levels, as `palette_png` and `grey_png` write it, to (H, W) uint8."""
+    with Image.open(io.BytesIO(png)) as image:
+        return np.array(image)
+
+
+def read_palette(png: bytes) -> np.ndarray:
+    """Return the palette of a PNG that `palette_png` wrote, (256, 3) uint8 RGB."""
+    with Image.open(io.BytesIO(png)) as image:
+        return np.array(image.getpalette(), dtype=np.uint8).reshape(-1, 3)
 
 
 def resized_ids(ids: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:

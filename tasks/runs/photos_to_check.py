@@ -6,9 +6,10 @@ from clipes.tasks.runs.artifacts import RunArtifacts
 from clipes.tasks.stages.columns.mask_facts import shard_mask_facts
 from clipes.tasks.stages.masks import MASKS
 from clipes.tasks.stages.segmenter_agreement import SEGMENTER_AGREEMENT
+from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_status import RunStatus
 from clipes_core.config.run import parse_config
-from clipes_core.errors import UsageError
+from clipes_core.errors import ArtifactError, UsageError
 from clipes_core.evaluation.photos_to_check import Finding, find_reasons, severity
 from clipes_core.vocabulary import Vocabulary
 
@@ -54,6 +55,24 @@ def photos_to_check(status: RunStatus, artifacts: RunArtifacts) -> list[PhotoToC
             if reasons := find_reasons(compared, names, limits):
                 found.append(PhotoToCheck(image_id, reasons, severity(reasons)))
     return sorted(found, key=lambda photo: (-photo.severity, photo.image_id))
+
+
+def read_photos_to_check(status: RunStatus, files: RunFiles) -> list[PhotoToCheck]:
+    """Return the same photos as `photos_to_check`, or report every artifact that cannot be read.
+
+    Args:
+        status: content of the run's files, as `read_run` returns it.
+        files: files of the run.
+
+    Raises:
+        ArtifactError: artifacts cannot be read.
+        UsageError: an earlier version of clipes wrote the run, or its config is invalid.
+    """
+    artifacts = RunArtifacts(files, status.shards)
+    found = photos_to_check(status, artifacts)
+    if artifacts.unreadable:
+        raise ArtifactError("\n".join(artifacts.unreadable.values()))
+    return found
 
 
 def _agreements(artifacts: RunArtifacts) -> dict[str, float]:

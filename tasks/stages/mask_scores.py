@@ -1,12 +1,10 @@
 """The stage `mask_scores`: compares the CAMs, the pseudo mask and the baseline of each photo with its true mask."""
 
-import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from typing_extensions import override
 
 from clipes.tasks.inputs.truth import load_truth
@@ -135,6 +133,7 @@ def confusions_of_cams(
 
 
 def _row(job: ShardJob, cams: Mapping[str, Any], mask: Mapping[str, Any], truth: np.ndarray) -> MaskScoresRow:
+    from clipes.tasks.inputs.pngs import read_png_map
     from clipes_core.evaluation.baseline import centre_box
     from clipes_core.evaluation.calibration import count_by_confidence
     from clipes_core.evaluation.metrics import confusion
@@ -144,7 +143,7 @@ def _row(job: ShardJob, cams: Mapping[str, Any], mask: Mapping[str, Any], truth:
     class_ids = np.asarray(cams["class_ids"], dtype=np.int64)
     maps = {name: stored_cams(cams, name) for name in CAM_POWERS}
     found = list(confusions_of_cams(maps, class_ids, truth, num_classes))
-    pseudo_mask, confidence = (_png_map(mask[name]) for name in ("mask_png", "confidence_png"))
+    pseudo_mask, confidence = (read_png_map(mask[name]) for name in ("mask_png", "confidence_png"))
     found.append((PSEUDO_MASK.key, job.config.crf.background_power, confusion(truth, pseudo_mask, num_classes)))
     found.append((CENTRE_BOX.key, 0, confusion(truth, centre_box(size_hw, class_ids), num_classes)))
     cells = [(scored, float(power), *cell) for scored, power, matrix in found for cell in sparse_cells(matrix)]
@@ -155,8 +154,3 @@ def _row(job: ShardJob, cams: Mapping[str, Any], mask: Mapping[str, Any], truth:
         confidence_right=tuple(right.tolist()),
         **cell_columns(CELL_COLUMNS, cells),
     )
-
-
-def _png_map(content: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(content)) as image:
-        return np.array(image)

@@ -1,12 +1,9 @@
 """The stage `segmenter_agreement`: compares each pseudo mask with what the segmenter predicts for the same photo."""
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from PIL import Image
 from typing_extensions import override
 
 from clipes.tasks.inputs.photos import load_photos
@@ -58,7 +55,7 @@ class SegmenterAgreement(Stage):
     @override
     def rows(self, job: ShardJob) -> Iterator[SegmenterAgreementRow]:
         """Predict the masks of a shard's photos, and compare the predictions with the pseudo masks."""
-        from clipes.tasks.inputs.pngs import resized_ids
+        from clipes.tasks.inputs.pngs import read_png_map, resized_ids
         from clipes.tasks.models.segmenter_file import predict_ids
         from clipes_core.config.segmenter import EvaluationCrfConfig
         from clipes_core.evaluation.photos_to_check import agreement
@@ -74,8 +71,7 @@ class SegmenterAgreement(Stage):
                 if isinstance(loaded, PhotoError):
                     raise loaded
                 ids = resized_ids(predict_ids(segmenter, loaded, config), loaded.size_hw)
-                with Image.open(io.BytesIO(row["mask_png"])) as image:
-                    found = agreement(np.array(image), ids, row["class_ids"])
+                found = agreement(read_png_map(row["mask_png"]), ids, row["class_ids"])
                 yield SegmenterAgreementRow(image_id=photo.image_id, agreement=found)
             except PhotoError as error:
                 yield SegmenterAgreementRow.failed(photo.image_id, error)

@@ -11,7 +11,7 @@ from support.plain_reports import mask_row
 from support.plain_runs import ledger_of, plain_run, run_inputs, write_artifact
 
 from clipes.tasks.commands.export.formats import ExportOptions, export_run
-from clipes.tasks.commands.export.run_masks import Exported
+from clipes.tasks.commands.export.request import Exported
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.runs.record.contents import manifest_table, rejects_table, run_json, status_table
 from clipes.tasks.stages.masks import MASKS

@@ -14,8 +14,8 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from clipes.tasks.commands.export.files.class_list import Classes
-from clipes.tasks.commands.export.pseudo_masks import MaskedPhoto, PseudoMasks
-from clipes.tasks.commands.export.run_masks import Exported, ExportRequest
+from clipes.tasks.commands.export.pseudo_masks import ExportedMask, PseudoMasks
+from clipes.tasks.commands.export.request import Exported, ExportRequest
 from clipes_core.pseudo_mask import IGNORE_INDEX
 
 FILE = "annotations.json"
@@ -50,7 +50,7 @@ def export(request: ExportRequest) -> Exported:
     return masks.outcome()
 
 
-def _image(photo: MaskedPhoto, number: int) -> dict[str, Any]:
+def _image(photo: ExportedMask, number: int) -> dict[str, Any]:
     height, width = photo.ids.shape
     entry = {
         "id": number,

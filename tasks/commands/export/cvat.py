@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from xml.sax.saxutils import escape, quoteattr
 
 from clipes.tasks.commands.export.files.class_list import Classes
-from clipes.tasks.commands.export.pseudo_masks import MaskedPhoto, PseudoMasks
-from clipes.tasks.commands.export.run_masks import Exported, ExportRequest
+from clipes.tasks.commands.export.pseudo_masks import ExportedMask, PseudoMasks
+from clipes.tasks.commands.export.request import Exported, ExportRequest
 from clipes.tasks.inputs.datasets.entries import CONTROL_CHARACTERS
 from clipes_core.encodings.run_lengths import cropped_runs
 from clipes_core.errors import ErrorKind, PhotoError
@@ -51,7 +51,7 @@ def export(request: ExportRequest) -> Exported:
     return masks.outcome()
 
 
-def _image(photo: MaskedPhoto, number: int, names: dict[int, str]) -> Iterator[str]:
+def _image(photo: ExportedMask, number: int, names: dict[int, str]) -> Iterator[str]:
     if CONTROL_CHARACTERS.search(photo.file_name):
         reason = f"{photo.file_name!r} contains a control character, which XML cannot contain: rename the photo"
         raise PhotoError(ErrorKind.UNREADABLE, reason)

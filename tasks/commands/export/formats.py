@@ -8,7 +8,7 @@ from clipes_core.config.choice import look_up
 from clipes_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from clipes.tasks.commands.export.run_masks import Exported
+    from clipes.tasks.commands.export.request import Exported
 
 
 @dataclass(frozen=True)
@@ -97,11 +97,12 @@ def export_run(
 
     run, store = read_run(store_uri, name), ArtifactStore(store_uri)
     from clipes.tasks.commands.export.files import class_list, manifest, to_check
-    from clipes.tasks.commands.export.run_masks import ExportRequest
+    from clipes.tasks.commands.export.request import ExportRequest
     from clipes.tasks.commands.output_folder import OutputFolder
+    from clipes.tasks.runs.photos_to_check import read_photos_to_check
 
     classes = class_list.Classes.of_run(run.run).to_json()
-    checked = to_check.find_photos(store_uri, run) if options.only == TO_CHECK else None
+    checked = read_photos_to_check(run, RunFiles(store_uri, name)) if options.only == TO_CHECK else None
     output = OutputFolder(to, RunFiles(store_uri, name).input_uris, marker=manifest.FILE)
     output.check([class_list.FILE, manifest.FILE, *([] if checked is None else [to_check.FILE])])
     only = None if checked is None else frozenset(photo.image_id for photo in checked)

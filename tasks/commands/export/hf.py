@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from clipes.tasks.commands.export.files.class_list import Classes
-from clipes.tasks.commands.export.pseudo_masks import MaskedPhoto, PseudoMasks
-from clipes.tasks.commands.export.run_masks import Exported, ExportRequest
+from clipes.tasks.commands.export.pseudo_masks import ExportedMask, PseudoMasks
+from clipes.tasks.commands.export.request import Exported, ExportRequest
 from clipes.tasks.inputs.pngs import grey_png
 from clipes.tasks.storage.user_files import join, list_names
 from clipes_core.pseudo_mask import IGNORE_INDEX
@@ -57,7 +57,7 @@ def export(request: ExportRequest) -> Exported:
     return masks.outcome()
 
 
-def _row(photo: MaskedPhoto, request: ExportRequest) -> dict[str, Any]:
+def _row(photo: ExportedMask, request: ExportRequest) -> dict[str, Any]:
     """Return the row of a photo. Without `--photos`, it refers to the photo by its path or URI."""
     copied = request.photos
     row = {

@@ -1,7 +1,7 @@
 """The export format ids: pseudo masks as `<target>/class_ids/<image_id>.png`, grey PNGs of class ids."""
 
 from clipes.tasks.commands.export.pseudo_masks import PseudoMasks
-from clipes.tasks.commands.export.run_masks import Exported, ExportRequest
+from clipes.tasks.commands.export.request import Exported, ExportRequest
 from clipes.tasks.inputs.pngs import grey_png
 
 FOLDER = "class_ids"

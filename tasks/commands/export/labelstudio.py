@@ -10,8 +10,8 @@ from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 from clipes.tasks.commands.export.files.class_list import Classes
-from clipes.tasks.commands.export.pseudo_masks import PHOTO_FOLDER, MaskedPhoto, PseudoMasks
-from clipes.tasks.commands.export.run_masks import Exported, ExportRequest
+from clipes.tasks.commands.export.pseudo_masks import PHOTO_FOLDER, ExportedMask, PseudoMasks
+from clipes.tasks.commands.export.request import Exported, ExportRequest
 from clipes_core.config.uri import is_uri
 from clipes_core.encodings.brush_rle import brush_rle
 
@@ -45,14 +45,14 @@ def export(request: ExportRequest) -> Exported:
     return masks.outcome()
 
 
-def _photo_url(photo: MaskedPhoto, copied: bool) -> str:
+def _photo_url(photo: ExportedMask, copied: bool) -> str:
     """Return the URL at which Label Studio finds a photo: a URI as it is, or that of a local file."""
     if copied:
         return LOCAL_FILES + quote(posixpath.join(PHOTO_FOLDER, photo.file_name))
     return photo.uri if is_uri(photo.uri) else LOCAL_FILES + quote(photo.uri.lstrip("/"))
 
 
-def _stroke(photo: MaskedPhoto, class_id: int, name: str, mask: Any) -> dict[str, Any]:
+def _stroke(photo: ExportedMask, class_id: int, name: str, mask: Any) -> dict[str, Any]:
     height, width = photo.ids.shape
     return {
         "id": f"class-{class_id}",

@@ -1,6 +1,5 @@
 """The pseudo masks of a run as arrays, one after the other, for formats that encode them in their own way."""
 
-import io
 import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -8,25 +7,31 @@ from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
-from PIL import Image
 
-from clipes.tasks.commands.export.run_masks import Exported, ExportRequest, count_exported
+from clipes.tasks.commands.export.request import Exported, ExportRequest, count_exported
 from clipes.tasks.inputs.datasets.entries import path_inside
 from clipes.tasks.inputs.decoding import read_bytes
-from clipes.tasks.inputs.pngs import grey_png
+from clipes.tasks.inputs.pngs import grey_png, read_palette, read_png_map
+from clipes.tasks.runs.artifacts import RunArtifacts
+from clipes.tasks.stages.cams import CAMS
 from clipes.tasks.stages.masks import MASKS
 from clipes.tasks.storage.layout import MANIFEST_FILE
 from clipes.tasks.storage.run_files import RunFiles
 from clipes_core.errors import BrokenArtifactError, StageError
+from clipes_core.photos.exif_orientation import NOTE
 from clipes_core.pseudo_mask import IGNORE_INDEX, ignore_unsure
 
 COLUMNS = ("image_id", "status", "mask_png", "confidence_png")
 PHOTO_FOLDER, CONFIDENCE_FOLDER = "images", "confidence"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jp2", ".avif")
+REMARKS = {  # setting `dataset.exif` -> where the masks of photos with an EXIF orientation fit
+    "ignore": "Their masks fit the photos as they are stored, and not in programs that turn photos (OpenCV, browsers)",
+    "apply": "Their masks fit the turned photos, and not in programs that show photos as they are stored (Pillow)",
+}
 
 
 @dataclass(frozen=True, eq=False)
-class MaskedPhoto:
+class ExportedMask:
     """A photo and its pseudo mask.
 
     Attributes:
@@ -115,7 +120,7 @@ class PseudoMasks:
 
         self._request.output.check(names(), complete=True)
 
-    def __iter__(self) -> Iterator[MaskedPhoto]:
+    def __iter__(self) -> Iterator[ExportedMask]:
         """Yield each photo, after its confidence map and its copy have been written.
 
         Raises:
@@ -127,7 +132,7 @@ class PseudoMasks:
         for image_id, uri, fingerprint, row in self._rows(COLUMNS):
             photo = _decoded(image_id, uri, fingerprint, row, self._request.ignore_below)
             for name, content in self._companions(image_id, uri):
-                output.write(name, content(photo), marked=content is not MaskedPhoto.read_photo)
+                output.write(name, content(photo), marked=content is not ExportedMask.read_photo)
             self.written += 1
             self.pixels += photo.ids.size
             self.ignored += int((photo.ids == IGNORE_INDEX).sum())
@@ -136,14 +141,14 @@ class PseudoMasks:
     def outcome(self) -> Exported:
         """Return the outcome of an export that has yielded all photos."""
         counted = count_exported(self._request, MASKS.name, MANIFEST_FILE, self.written)
-        return replace(counted, pixels=self.pixels, ignored=self.ignored)
+        return replace(counted, pixels=self.pixels, ignored=self.ignored, note=_note_turned(self._request))
 
-    def _companions(self, image_id: str, uri: str) -> Iterator[tuple[str, Callable[[MaskedPhoto], bytes]]]:
+    def _companions(self, image_id: str, uri: str) -> Iterator[tuple[str, Callable[[ExportedMask], bytes]]]:
         """Yield the name and the content of the files that accompany the mask of a photo."""
         if self._request.confidence:
             yield f"{CONFIDENCE_FOLDER}/{image_id}.png", lambda photo: grey_png(photo.confidence)
         if self._copies:
-            yield f"{PHOTO_FOLDER}/{photo_file_name(image_id, uri)}", MaskedPhoto.read_photo
+            yield f"{PHOTO_FOLDER}/{photo_file_name(image_id, uri)}", ExportedMask.read_photo
 
     def _rows(self, columns: tuple[str, ...]) -> Iterator[tuple[str, str, str, Mapping[str, Any]]]:
         """Yield id, URI, fingerprint and the row of each photo to export, shard by shard."""
@@ -167,9 +172,22 @@ def photo_file_name(image_id: str, uri: str) -> str:
     return f"{image_id}{suffix}" if suffix.lower() in SUFFIXES else image_id
 
 
-def _decoded(image_id: str, uri: str, fingerprint: str, row: Mapping[str, Any], ignore_below: float) -> MaskedPhoto:
-    with Image.open(io.BytesIO(row["mask_png"])) as mask, Image.open(io.BytesIO(row["confidence_png"])) as levels:
-        palette = np.array(mask.getpalette(), dtype=np.uint8).reshape(-1, 3)
-        confidence = np.array(levels)
-        ids = ignore_unsure(np.array(mask), confidence, ignore_below)
-    return MaskedPhoto(image_id, uri, fingerprint, ids, confidence, palette)
+def _note_turned(request: ExportRequest) -> str:
+    """Return a remark on photos with an EXIF orientation, which some programs apply and others ignore."""
+    run = request.run.run
+    artifacts = RunArtifacts(RunFiles(request.store.uri, run["name"]), request.run.shards)
+    turned = sum(
+        any(note.startswith(NOTE) for note in row["notes"])
+        for row in artifacts.rows(CAMS.name, ("image_id", "notes"), image_ids=request.only)
+    )
+    unread = "; some CAMs cannot be read, so more photos may have one" if artifacts.unreadable else ""
+    if not turned:
+        return "some CAMs cannot be read, so photos with an EXIF orientation are unknown" if unread else ""
+    remark = REMARKS[run["config"]["dataset"]["exif"]]
+    return f"{turned} photos have an EXIF orientation. {remark}{unread}"
+
+
+def _decoded(image_id: str, uri: str, fingerprint: str, row: Mapping[str, Any], ignore_below: float) -> ExportedMask:
+    confidence = read_png_map(row["confidence_png"])
+    ids = ignore_unsure(read_png_map(row["mask_png"]), confidence, ignore_below)
+    return ExportedMask(image_id, uri, fingerprint, ids, confidence, read_palette(row["mask_png"]))

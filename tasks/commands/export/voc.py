@@ -1,7 +1,7 @@
 """The export format voc: pseudo masks as `<target>/<image_id>.png`, with the palette of the run."""
 
 from clipes.tasks.commands.export.pseudo_masks import PseudoMasks
-from clipes.tasks.commands.export.run_masks import Exported, ExportRequest
+from clipes.tasks.commands.export.request import Exported, ExportRequest
 from clipes.tasks.inputs.pngs import palette_png
 
 

@@ -5,12 +5,14 @@ is the server's competition for methods trained on any data. CLIP is trained on 
 """
 
 import posixpath
-from operator import itemgetter
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from clipes.tasks.commands.export.run_masks import Exported, ExportRequest, count_exported, export_pngs
-from clipes.tasks.inputs.datasets.entries import without_extension
+from clipes.tasks.commands.export.request import Exported, ExportRequest, count_exported
+from clipes.tasks.inputs.datasets.entries import path_inside, without_extension
 from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES
 from clipes.tasks.storage.layout import EVALUATION_FILE
+from clipes_core.errors import StageError
 
 FOLDER = "results/VOC2012/Segmentation/comp6_{split}_cls"
 
@@ -29,7 +31,25 @@ def export(request: ExportRequest) -> Exported:
     run = request.run.run
     split = run["config"]["evaluation"]["split"] or run["config"]["dataset"]["split"]
     folder = FOLDER.format(split=without_extension(posixpath.basename(split)))
-    written = export_pngs(
-        request, SEGMENTER_SCORES.name, ("mask_png",), "predictions", itemgetter("mask_png"), folder=folder
-    )
+    names = (_file_name(folder, row) for row in _predictions(request, ()))
+    request.output.check(names, complete=True)
+    written = 0
+    for row in _predictions(request, ("mask_png",)):
+        request.output.write(_file_name(folder, row), row["mask_png"])
+        written += 1
     return count_exported(request, SEGMENTER_SCORES.name, EVALUATION_FILE, written)
+
+
+def _predictions(request: ExportRequest, columns: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
+    """Yield the id and some columns of each photo that has a predicted mask."""
+    uris = request.run.artifacts(SEGMENTER_SCORES.name)
+    if not uris:
+        name = request.run.run["name"]
+        raise StageError(f"run {name} has no predictions yet: run it up to the stage {SEGMENTER_SCORES.name} first")
+    for uri in uris:
+        rows = request.store.read_rows(uri, ("image_id", "status", *columns))
+        yield from (row for row in rows if row["status"] == "ok")
+
+
+def _file_name(folder: str, row: Mapping[str, Any]) -> str:
+    return posixpath.join(folder, f"{path_inside(row['image_id'])}.png")

@@ -10,8 +10,8 @@ import numpy as np
 import yaml
 
 from clipes.tasks.commands.export.files.class_list import Classes
-from clipes.tasks.commands.export.pseudo_masks import PHOTO_FOLDER, MaskedPhoto, PseudoMasks
-from clipes.tasks.commands.export.run_masks import Exported, ExportRequest
+from clipes.tasks.commands.export.pseudo_masks import PHOTO_FOLDER, ExportedMask, PseudoMasks
+from clipes.tasks.commands.export.request import Exported, ExportRequest
 from clipes_core.encodings.polygons import polygons
 from clipes_core.pseudo_mask import IGNORE_INDEX
 
@@ -34,10 +34,11 @@ def export(request: ExportRequest) -> Exported:
     names = {each.id - 1: each.name for each in classes.named}
     data = {"train": PHOTO_FOLDER, "val": PHOTO_FOLDER, "names": names}
     request.output.write(FILE, yaml.safe_dump(data, allow_unicode=True, sort_keys=False).encode())
-    return replace(masks.outcome(), note="" if request.photos else NO_PHOTOS)
+    outcome = masks.outcome()
+    return replace(outcome, note="\n".join(filter(None, [outcome.note, "" if request.photos else NO_PHOTOS])))
 
 
-def _lines(photo: MaskedPhoto) -> Iterator[str]:
+def _lines(photo: ExportedMask) -> Iterator[str]:
     """Yield a line per connected region: the number of its class, counted from 0, and the points of its polygon."""
     size_wh = photo.ids.shape[::-1]
     for class_id, mask in photo.class_masks():

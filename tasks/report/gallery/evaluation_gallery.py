@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from clipes.tasks.inputs.photos import Photo
+from clipes.tasks.inputs.pngs import read_png_map
 from clipes.tasks.report.facts import RunFacts, shows_photo_scores
 from clipes.tasks.report.gallery.cards import Card, photo_or_canvas, read_rows, styles_of, truth_or_note
 from clipes.tasks.report.gallery.forms import GalleryForm
-from clipes.tasks.report.gallery.pictures import png_map
 from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, photo_miou
 from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES
 from clipes_core.evaluation.scored import SEGMENTER_MASK
@@ -38,7 +38,7 @@ class EvaluationGallery:
         )
 
     def _card(self, photo: Photo, row: Mapping[str, Any]) -> Card:
-        ids = png_map(row["mask_png"])
+        ids = read_png_map(row["mask_png"])
         image, lost = photo_or_canvas(photo, ids.shape, self._facts, self._form.longer_side)
         truth, no_truth = truth_or_note(photo)
         styles = styles_of(photo, ids, truth)

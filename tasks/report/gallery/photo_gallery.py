@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from clipes.tasks.inputs.photos import Photo
+from clipes.tasks.inputs.pngs import read_png_map
 from clipes.tasks.report.facts import RunFacts, shows_photo_scores
 from clipes.tasks.report.gallery.cards import (
     Card,
@@ -16,7 +17,7 @@ from clipes.tasks.report.gallery.cards import (
     truth_or_note,
 )
 from clipes.tasks.report.gallery.forms import GalleryForm
-from clipes.tasks.report.gallery.pictures import Picture, png_map
+from clipes.tasks.report.gallery.pictures import Picture
 from clipes.tasks.report.sections.to_check import TITLES
 from clipes.tasks.stages.cams import CAMS
 from clipes.tasks.stages.columns.cams import stored_cams
@@ -71,7 +72,7 @@ class Gallery:
         size_hw = (cams["height"], cams["width"])
         image, lost = photo_or_canvas(photo, size_hw, self._facts, self._form.longer_side)
         truth, no_truth = truth_or_note(photo)
-        ids = None if mask is None else png_map(mask["mask_png"])
+        ids = None if mask is None else read_png_map(mask["mask_png"])
         styles, to_check = styles_of(photo, ids, truth), self._facts.to_check.get(photo.image_id)
         return Card(
             photo.image_id,
@@ -99,7 +100,7 @@ class Gallery:
         yield self._form.photo(image)
         if ids is not None and mask is not None:
             yield self._form.ids("Pseudo mask", "mask", image, ids, styles)
-            yield self._form.levels(image, png_map(mask["confidence_png"]))
+            yield self._form.levels(image, read_png_map(mask["confidence_png"]))
         if truth is not None:
             yield self._form.ids("Truth", "truth", image, truth, styles)
 

@@ -115,12 +115,6 @@ def small_levels(levels: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
     return np.asarray(Image.fromarray(levels).resize(size_hw[::-1], Image.Resampling.BOX))
 
 
-def png_map(png: bytes) -> np.ndarray:
-    """Decode a PNG with class ids or confidence levels to (H, W) uint8."""
-    with Image.open(io.BytesIO(png)) as image:
-        return np.array(image)
-
-
 def data_uri(image: np.ndarray, lossless: bool = False) -> str:
     """Encode a picture as a data URI that holds a WebP file.
 

@@ -1,6 +1,5 @@
 """The photos that a segmenter is trained on, and the locations of their pseudo masks in the artifacts."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -8,8 +7,8 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from PIL import Image
 
+from clipes.tasks.inputs.pngs import read_png_map
 from clipes.tasks.machine.background import map_in_threads
 from clipes.tasks.storage.layout import MANIFEST_FILE
 from clipes.tasks.storage.parquet.errors import report_missing_as_broken
@@ -207,9 +206,4 @@ def _read_mask(masks: RowGroups, location: MaskLocation, files: CachedFiles) -> 
         raise BrokenArtifactError(
             masks.uri, f"does not hold photo {location.image_id} in the expected row", "run again"
         )
-    return StoredMask(_pixels(rows[0]["mask_png"]), _pixels(rows[0]["confidence_png"])), read
-
-
-def _pixels(png: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(png)) as image:
-        return np.array(image)
+    return StoredMask(read_png_map(rows[0]["mask_png"]), read_png_map(rows[0]["confidence_png"])), read

@@ -14,7 +14,7 @@ from clipes.flows.terminal.result_tables import (
     print_selection,
     print_status,
 )
-from clipes.tasks.commands.export.run_masks import Exported
+from clipes.tasks.commands.export.request import Exported
 from clipes.tasks.commands.garbage import GarbageCount
 from clipes.tasks.inputs.photos import Reject
 from clipes.tasks.machine.terminal import TerminalConsole

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipes.tasks.inputs.pngs import grey_png, palette_png, resized_ids
+from clipes.tasks.inputs.pngs import grey_png, palette_png, read_palette, read_png_map, resized_ids
 
 IDS = np.array([[0, 1, 20], [255, 254, 3]], np.uint8)
 
@@ -15,6 +15,14 @@ def test_a_palette_png_contains_ids_and_colours():
     assert (image.format, image.mode) == ("PNG", "P")
     assert (np.array(image) == IDS).all()
     assert image.getpalette() == palette.ravel().tolist()
+    assert (read_palette(palette_png(IDS, palette)) == palette).all()
+
+
+def test_decoding_returns_ids_and_levels_instead_of_colours():
+    for png in (palette_png(IDS, np.zeros((256, 3), np.uint8)), grey_png(IDS)):
+        decoded = read_png_map(png)
+        assert decoded.dtype == np.uint8
+        assert (decoded == IDS).all()
 
 
 def test_a_grey_png_contains_the_levels():

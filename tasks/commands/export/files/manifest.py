@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from clipes.tasks.commands.export.run_masks import Exported, ExportRequest
+from clipes.tasks.commands.export.request import Exported, ExportRequest
 
 FILE = "manifest.json"  # written last: an export without this file is incomplete
 

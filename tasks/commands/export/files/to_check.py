@@ -4,27 +4,9 @@ import csv
 import io
 from collections.abc import Iterable
 
-from clipes.tasks.runs.artifacts import RunArtifacts
-from clipes.tasks.runs.photos_to_check import PhotoToCheck, photos_to_check
-from clipes.tasks.storage.run_files import RunFiles
-from clipes.tasks.storage.run_status import RunStatus
-from clipes_core.errors import ArtifactError
+from clipes.tasks.runs.photos_to_check import PhotoToCheck
 
 FILE = "to-check.csv"
-
-
-def find_photos(store_uri: str, run: RunStatus) -> list[PhotoToCheck]:
-    """Return the photos of a run whose pseudo masks are probably wrong, the worst first.
-
-    Raises:
-        ArtifactError: an artifact cannot be read.
-        UsageError: an earlier version of clipes wrote the run.
-    """
-    artifacts = RunArtifacts(RunFiles(store_uri, run.run["name"]), run.shards)
-    found = photos_to_check(run, artifacts)
-    for uri, reason in artifacts.unreadable.items():
-        raise ArtifactError(f"{uri}: {reason}")
-    return found
 
 
 def to_csv(photos: Iterable[PhotoToCheck]) -> bytes:

@@ -2,14 +2,14 @@
 
 import subprocess
 import sys
-from collections import Counter
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from clipes.flows.cli import app
 from clipes.tasks.commands.export.formats import FORMATS, ExportFormat, export_run
-from clipes.tasks.commands.export.run_masks import Exported, read_good_rows
+from clipes.tasks.commands.export.pseudo_masks import PseudoMasks
 from clipes_core.errors import ConfigError
 
 KNOWN = ", ".join(map(repr, list(FORMATS)[:-1])) + f" or '{list(FORMATS)[-1]}'"
@@ -17,12 +17,12 @@ KNOWN = ", ".join(map(repr, list(FORMATS)[:-1])) + f" or '{list(FORMATS)[-1]}'"
 
 def export(request):
     """Write the pixels per class of each photo to a text file."""
-    counts = Counter()
-    for row in read_good_rows(request, "masks", ("class_pixels",), "pseudo masks"):
-        content = " ".join(map(str, row["class_pixels"]))
-        request.output.write(f"{row['image_id']}.txt", content.encode())
-        counts["written"] += 1
-    return Exported(counts["written"], request.run.run["photos"] - counts["written"])
+    masks = PseudoMasks(request)
+    masks.check(of_photo=lambda image_id: [f"{image_id}.txt"])
+    for photo in masks:
+        content = " ".join(map(str, np.bincount(photo.ids.ravel())))
+        request.output.write(f"{photo.image_id}.txt", content.encode())
+    return masks.outcome()
 
 
 def test_a_new_format_is_a_module_and_a_line_in_the_table(tiny, run_of, monkeypatch):

@@ -8,12 +8,12 @@ from PIL import Image
 from support.small_runs import remove_seals
 
 from clipes.tasks.commands.export.formats import export_run
-from clipes.tasks.commands.export.run_masks import Exported
+from clipes.tasks.commands.export.request import Exported
 from clipes.tasks.inputs.pngs import palette_png
 from clipes.tasks.storage.layout import EVALUATION_FILE, STATUS_FILE
 from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_schemas import MANIFEST_SCHEMA, STATUS_SCHEMA
-from clipes_core.errors import StageError
+from clipes_core.errors import ArtifactError, PhotoError, StageError
 
 
 def ids(content):
@@ -80,3 +80,17 @@ def test_a_run_without_predictions_is_reported(tiny, run_of):
         match=r"^run tiny has no predictions yet: run it up to the stage segmenter_scores first$",
     ):
         export_run("voc-server", *run_of(until="cams"), str(tiny.folder / "out"), 0)
+
+
+def test_an_artifact_without_masks_is_an_error(evaluated, tmp_path):
+    store, name = evaluated([{"image_id": "a", "status": "ok"}], ["a"])
+    with pytest.raises(ArtifactError, match=r"lacks the columns \['mask_png'\]"):
+        export_run("voc-server", store, name, str(tmp_path / "out"), 0)
+
+
+@pytest.mark.parametrize("image_id", ["../a", "/a", "b/../../a", "", "a\0b"])
+def test_an_id_that_points_outside_the_folder_is_refused(evaluated, tmp_path, image_id):
+    store, name = evaluated([predicted("a", 1), predicted(image_id, 1)], ["a", image_id])
+    with pytest.raises(PhotoError, match=r"is not a path below the data set's root|the path is empty"):
+        export_run("voc-server", store, name, str(tmp_path / "out"), 0)
+    assert not (tmp_path / "out").exists()

@@ -10,7 +10,6 @@ from clipes.tasks.report.gallery.pictures import (
     Pictures,
     data_uri,
     grey_canvas,
-    png_map,
     small_ids,
     small_levels,
     small_photo,
@@ -37,14 +36,6 @@ def test_reducing_ids_does_not_mix_them():
 def test_reducing_confidence_levels_averages_them():
     levels = np.array([[0, 200, 255, 255], [100, 100, 255, 255]], np.uint8)
     assert small_levels(levels, (1, 2)).tolist() == [[100, 255]]
-
-
-def test_maps_are_decoded_to_ids_and_not_to_colours():
-    image = Image.fromarray(np.array([[0, 7]], np.uint8))
-    image.putpalette([9] * 768)
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    assert png_map(buffer.getvalue()).tolist() == [[0, 7]]
 
 
 @pytest.mark.parametrize("shape", [(8, 16), (8, 16, 3)])

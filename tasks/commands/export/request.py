@@ -1,18 +1,14 @@
-"""The steps that all export formats share: read the results of a run, and write them as PNG files."""
+"""What an export format receives, and what it returns: a run with the settings of the export, and the outcome."""
 
-import posixpath
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
 from clipes.tasks.commands.output_folder import OutputFolder
-from clipes.tasks.inputs.datasets.entries import path_inside
 from clipes.tasks.machine.background import map_in_threads
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.layout import EVALUATION_FILE
 from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_status import RunStatus
-from clipes_core.errors import StageError
 
 
 @dataclass(frozen=True)
@@ -82,63 +78,3 @@ def count_exported(request: ExportRequest, stage: str, file: str, written: int) 
     shards = RunFiles(request.store.uri, run["name"]).read_table(file, ["shard"])["shard"].to_pylist()
     unmade = sum(shard not in made for shard in shards)
     return Exported(written, rejected + rows - written, unmade, request.run.state)
-
-
-def read_good_rows(request: ExportRequest, stage: str, columns: tuple[str, ...], what: str) -> Iterator[dict[str, Any]]:
-    """Yield those rows of a stage that hold a result instead of an error, of the photos to export.
-
-    Args:
-        request: the run and its store.
-        stage: stage whose artifacts are read.
-        columns: columns to read. The columns image_id and status are always read.
-        what: plural noun for the results, such as `pseudo masks`, for the error message.
-
-    Raises:
-        StageError: the stage has no artifacts yet.
-        ArtifactError: an artifact cannot be read.
-    """
-    uris = request.run.artifacts(stage)
-    if not uris:
-        name = request.run.run["name"]
-        raise StageError(f"run {name} has no {what} yet: run it up to the stage {stage} first")
-    rows = (row for uri in uris for row in request.store.read_rows(uri, ("image_id", "status", *columns)))
-    only = request.only
-    return (row for row in rows if row["status"] == "ok" and (only is None or row["image_id"] in only))
-
-
-def export_pngs(
-    request: ExportRequest,
-    stage: str,
-    columns: tuple[str, ...],
-    what: str,
-    encode: Callable[[Mapping[str, Any]], bytes],
-    folder: str = "",
-) -> int:
-    """Write a PNG for each result of a stage as `<target>/<folder>/<image_id>.png`, and return their number.
-
-    Args:
-        request: the run and its store.
-        stage: stage whose artifacts are read.
-        columns: columns that `encode` reads.
-        what: plural noun for the results, used in the error message.
-        encode: function that returns the PNG of a row.
-        folder: folder of the PNGs, relative to the target folder.
-
-    Raises:
-        StageError: the stage has no artifacts yet.
-        ArtifactError: an artifact cannot be read.
-        UsageError: a PNG would replace a file that clipes did not write, or an input of the run.
-        DatasetError: the target cannot be written.
-        StorageError: the disk of the target is full.
-        PhotoError: the PNG of an `image_id`, such as `../x`, would lie outside the folder.
-    """
-
-    def name_of(row: Mapping[str, Any]) -> str:
-        return posixpath.join(folder, f"{path_inside(row['image_id'])}.png")
-
-    request.output.check((name_of(row) for row in read_good_rows(request, stage, (), what)), complete=True)
-    written = 0
-    for row in read_good_rows(request, stage, columns, what):
-        request.output.write(name_of(row), encode(row))
-        written += 1
-    return written
