@@ -9,11 +9,13 @@ from clipes.tasks.execution.make_shard import make_shard
 from clipes.tasks.execution.runner import Runner
 from clipes.tasks.execution.worker_pool import WorkerPool
 from clipes.tasks.machine.devices import cpu_slots, gpu_slots
+from clipes.tasks.machine.interruption import was_interrupted
 from clipes.tasks.machine.row_counters import Counters
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord
 from clipes.tasks.plan.stage import JointStage
 from clipes.tasks.stages.registry import STAGES
 from clipes_core.config.run import RunConfig
+from clipes_core.errors import StoppedError, WorkerError
 
 
 class LocalRunner(Runner):
@@ -32,6 +34,14 @@ class LocalRunner(Runner):
 
     @override
     def run(self, job: ShardJob) -> ShardRecord:
+        try:
+            return self._run(job)
+        except WorkerError as exc:
+            if was_interrupted():  # SIGTERM to all processes of a command also ends the workers
+                raise StoppedError("stopped before it was done") from exc
+            raise
+
+    def _run(self, job: ShardJob) -> ShardRecord:
         pool, timeout_s = self._pools[self.workers_for(job.stage)], self.config.execution.shard_timeout_s
         if isinstance(job.stage, JointStage):
             with joint_work(job, pool, timeout_s) as shared, pool.joint_worker(rank=0) as start:

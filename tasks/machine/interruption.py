@@ -139,11 +139,15 @@ def interruption_behind(error: BaseException) -> BaseException | None:
     return found
 
 
+def was_interrupted() -> bool:
+    """Return whether this process has received a signal that raised KeyboardInterrupt; see `handle_signals`."""
+    handlers = (signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM))
+    return any(isinstance(handler, InterruptOnce) and handler.has_raised for handler in handlers)
+
+
 def _lost_interruption() -> BaseException | None:
     """Return a new KeyboardInterrupt if this process has received a signal that raised one; None otherwise."""
-    handlers = (signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM))
-    received = any(isinstance(handler, InterruptOnce) and handler.has_raised for handler in handlers)
-    return KeyboardInterrupt() if received else None
+    return KeyboardInterrupt() if was_interrupted() else None
 
 
 def _is_interruption(error: BaseException) -> bool:

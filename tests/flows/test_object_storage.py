@@ -107,7 +107,7 @@ def test_a_run_on_s3_is_cached_recomputes_only_changes_and_leaks_no_secret(s3_ru
     assert f"report: {s3_run.store}/runs/voc12/report.html" in report.stdout
     assert f"9 masks in {s3_run.uri}/masks" in export.stdout
     assert "no run nobody" in unknown_run.stderr
-    assert len(s3_run.server.files().ls(f"{s3_run.uri}/masks")) == 9
+    assert len(s3_run.server.files().glob(f"{s3_run.uri}/masks/*.png")) == 9
 
     commands = (first, again, changed, status, report, export, unknown_run)
     printed = "".join(done.stdout + done.stderr for done in commands).encode()

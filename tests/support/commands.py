@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,11 @@ def settings(*overrides: str) -> tuple[str, ...]:
     return tuple(word for override in overrides for word in ("--set", override))
 
 
+def without_announcements(stderr: str) -> str:
+    """Return a command's output without the lines that appear only if a step takes longer than a second."""
+    return re.sub(r"^clipes: .+ \.\.\.\n", "", stderr, flags=re.MULTILINE)
+
+
 def end_at_ctrl_c() -> None:
     """Let the started process end at Ctrl-C even if the tests are a background job, which ignores Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -47,7 +53,7 @@ class ClipesProcess:
     program: tuple[str, ...] = (str(CLIPES),)
 
     def __call__(self, *arguments: str, timeout: float = 280) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        done = subprocess.run(
             [*self.program, *arguments],
             cwd=self.folder,
             env={**os.environ, **self.environment},
@@ -56,6 +62,8 @@ class ClipesProcess:
             timeout=timeout,
             check=False,
         )
+        done.stderr = without_announcements(done.stderr)
+        return done
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -98,7 +106,7 @@ class ClipesHere:
             patch.setattr(sys, "argv", ["clipes", *arguments, *(INLINE if arguments[0] in WITH_RUNNER else ())])
             code = _exit_code()
         # A message that quotes the command to repeat must not show the arguments added here.
-        stderr = err.getvalue().replace(f" {' '.join(INLINE)}", "")
+        stderr = without_announcements(err.getvalue()).replace(f" {' '.join(INLINE)}", "")
         return subprocess.CompletedProcess(arguments, code, out.getvalue(), stderr)
 
 

@@ -224,7 +224,7 @@ def test_the_comments_survive_odd_names_and_show_commands_that_can_be_pasted(ani
     text = initialise("photos", to=name).files[0].read_text(encoding="utf-8")
     assert yaml.safe_load(text)["dataset"]["root"] == "photos"
     command = next(line for line in text.split("\n") if "clipes check" in line).partition("#")[2]
-    shown = shlex.split(command.partition("everything")[0])
+    shown = shlex.split(command.partition("find problems")[0])
     assert shown == ["clipes", "check", name.replace("\u2028", "\\u2028")]
 
 
