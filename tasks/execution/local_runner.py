@@ -1,5 +1,7 @@
 """The runner `local`, which makes shards in long-lived worker processes on this host."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Self, cast
 
 from typing_extensions import override
@@ -34,20 +36,13 @@ class LocalRunner(Runner):
 
     @override
     def run(self, job: ShardJob) -> ShardRecord:
-        try:
-            return self._run(job)
-        except WorkerError as exc:
-            if was_interrupted():  # SIGTERM to all processes of a command also ends the workers
-                raise StoppedError("stopped before it was done") from exc
-            raise
-
-    def _run(self, job: ShardJob) -> ShardRecord:
         pool, timeout_s = self._pools[self.workers_for(job.stage)], self.config.execution.shard_timeout_s
-        if isinstance(job.stage, JointStage):
-            with joint_work(job, pool, timeout_s) as shared, pool.joint_worker(rank=0) as start:
-                return cast(ShardRecord, start(make_shard, shared).result())
-        with pool.idle_worker(timeout_s) as start:
-            return cast(ShardRecord, start(make_shard, job).result())
+        with _stopped_with_the_command():
+            if isinstance(job.stage, JointStage):
+                with joint_work(job, pool, timeout_s) as shared, pool.joint_worker(rank=0) as start:
+                    return cast(ShardRecord, start(make_shard, shared).result())
+            with pool.idle_worker(timeout_s) as start:
+                return cast(ShardRecord, start(make_shard, job).result())
 
     @override
     def rows(self, stage: str) -> int:
@@ -57,3 +52,17 @@ class LocalRunner(Runner):
     def cancel(self) -> None:
         for pool in self._pools.values():
             pool.close()
+
+
+@contextmanager
+def _stopped_with_the_command() -> Iterator[None]:
+    """Report a worker that died with the command as stopped, not as failed.
+
+    SIGTERM to all processes of a command also ends its workers.
+    """
+    try:
+        yield
+    except WorkerError as exc:
+        if was_interrupted():
+            raise StoppedError("stopped before it was done") from exc
+        raise
