@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 import yaml
 from pydantic import Field, model_validator
@@ -16,15 +16,12 @@ from clipes_core.config.section import Section
 from clipes_core.errors import ConfigError
 from clipes_core.evaluation.scored import SCORED
 
-PERCENT = "%"
+PERCENT: Final = "%"
 SHOWN_IDS = 8
 
 
 class PublishedNumber(Section):
-    """A published number. The head of configs/published.yaml explains its fields.
-
-    `fraction` is the number in [0, 1], as in metrics.json; None if its unit is not %.
-    """
+    """A published number. The head of configs/published.yaml explains its fields."""
 
     value: float
     to: float | None = None
@@ -50,6 +47,7 @@ class PublishedNumber(Section):
 
     @property
     def fraction(self) -> float | None:
+        """The number in [0, 1], as in metrics.json; None if its unit is not %."""
         return self.value / 100 if self.unit == PERCENT else None
 
     @property

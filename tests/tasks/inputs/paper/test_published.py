@@ -82,7 +82,7 @@ def test_a_broken_number_is_refused_with_its_key(changes, message, tmp_path):
 def test_a_file_that_is_no_mapping_is_refused_in_one_line(text, tmp_path):
     path = tmp_path / "published.yaml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match="published.yaml") as caught:
+    with pytest.raises(ConfigError, match=r"published\.yaml") as caught:
         read_published(path)
     assert "\n" not in str(caught.value)
 
