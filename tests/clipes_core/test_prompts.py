@@ -73,7 +73,9 @@ def test_the_names_of_classes_can_replace_their_words_and_synonyms():
     assert chosen(names=True) == chosen(names=True, fusion="cam") == classes + BACKGROUND
     assert chosen(names=["bird"]) == (classes[0], *texts_of()[1:])
     assert chosen(names=False) == texts_of()
-    with pytest.raises(ConfigError, match="prompts.names: birds: the vocabulary has no such class; it has: bird, dog"):
+    with pytest.raises(
+        ConfigError, match=r"prompts\.names: birds: the vocabulary has no such class; it has: bird, dog"
+    ):
         chosen(names=["birds"])
 
 
