@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from clipes_core.config.pseudo_masks import PromptsConfig
-from clipes_core.errors import PromptError, WeightsError
+from clipes_core.errors import ConfigError, PromptError, WeightsError
 from clipes_core.finite import OF_CLIP, is_finite
 from clipes_core.text_features import BACKGROUND_ID
 from clipes_core.vocabulary import Vocabulary
@@ -30,6 +30,38 @@ class Text:
     class_id: int
     name: str
     phrases: tuple[str, ...]
+
+
+def chosen_words(vocabulary: Vocabulary, config: PromptsConfig) -> Vocabulary:
+    """Return a vocabulary with only those words that `prompts.leave_out` and `prompts.names` let CLIP read.
+
+    Raises:
+        ConfigError: none of the words to leave out is a background word, or a name is not that of a class.
+    """
+    left_out, named = set(config.leave_out), _named_classes(vocabulary, config)
+    background = tuple(word for word in vocabulary.background_words if word not in left_out)
+    if left_out and len(background) == len(vocabulary.background_words):
+        raise ConfigError(
+            f"prompts.leave_out: {', '.join(config.leave_out)}: the vocabulary has no such background words; "
+            f"it has: {', '.join(vocabulary.background_words) or 'none'}"
+        )
+    classes = tuple(
+        entry.model_copy(update={"words": None, "synonyms": ()}) if entry.name in named else entry
+        for entry in vocabulary.classes
+    )
+    return vocabulary.model_copy(update={"classes": classes, "background_words": background})
+
+
+def _named_classes(vocabulary: Vocabulary, config: PromptsConfig) -> set[str]:
+    """Return the classes whose name CLIP reads instead of their words and synonyms."""
+    if isinstance(config.names, bool):
+        return set(vocabulary.ids) if config.names else set()
+    if unknown := [name for name in config.names if name not in vocabulary.ids]:
+        raise ConfigError(
+            f"prompts.names: {', '.join(unknown)}: the vocabulary has no such class; "
+            f"it has: {', '.join(vocabulary.ids)}"
+        )
+    return set(config.names)
 
 
 def vocabulary_texts(vocabulary: Vocabulary, config: PromptsConfig) -> tuple[Text, ...]:

@@ -67,6 +67,16 @@ class PromptsConfig(Section):
         description="If true, the vocabulary's background words compete with the classes in the softmax (CLIP-ES sec. "
         "3.1).",
     )
+    leave_out: tuple[str, ...] = Field(
+        (),
+        description="Background words that do not take part, such as [water, sea]. Words that the vocabulary does not "
+        "have are ignored, but it must have one of them.",
+    )
+    names: bool | tuple[str, ...] = Field(
+        False,
+        description="If true, CLIP reads the name of each class instead of its words and synonyms; a list of class "
+        "names: only for these classes.",
+    )
 
     @field_validator("template")
     @classmethod

@@ -194,6 +194,7 @@ class StageJson(TypedDict):
     peak_memory_mib: NotRequired[int]
     seconds_per_row: NotRequired[float | None]
     cpu_seconds_per_row: NotRequired[float | None]
+    peak_gpu_memory_mib: NotRequired[int | None]
 
 
 class RankingJson(TypedDict):
