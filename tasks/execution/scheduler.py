@@ -15,10 +15,9 @@ from prefect.futures import PrefectFuture
 from prefect.tasks import Task
 
 from clipes.tasks.execution.cached_shards import find_cached
-from clipes.tasks.execution.prefect_task import named_task
+from clipes.tasks.execution.prefect_task import TaskRunThreads, named_task
 from clipes.tasks.execution.runner import Runner
 from clipes.tasks.execution.stage_shards import StageShards
-from clipes.tasks.execution.task_run_threads import TaskRunThreads
 from clipes.tasks.machine.background import in_background
 from clipes.tasks.plan.keys import digest
 from clipes.tasks.runs.failures import check_failure_rate, check_shards
