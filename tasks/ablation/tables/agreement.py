@@ -53,7 +53,7 @@ class Comparison:
 
 def comparisons(table: AblationTable) -> list[Comparison]:
     """Compare neighbours in the paper's order: the variants in each column, then the scores of each variant."""
-    found = []
+    found: list[Comparison] = []
     for place, column in enumerate(table.columns):
         found += _compared(column.title, [(row.label, cell) for row, cell in table.column(place)])
     for row in table.rows:

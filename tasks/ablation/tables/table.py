@@ -117,8 +117,8 @@ def table_of(result: AblationResult) -> AblationTable:
     return AblationTable(
         name=result.name,
         title=result.grid.title,
-        about=result.grid.about,
-        paper=result.grid.paper,
+        about=result.grid.about or "",
+        paper=result.grid.paper or "",
         data=result.data,
         published_on=" and ".join(sorted(measured_on)),
         columns=columns,
