@@ -26,7 +26,11 @@ def result_of(metrics, **keys) -> AblationResult:
     grid = check_section(Grid, {"name": "one", "title": "One", **keys})
     variants = tuple(
         VariantResult(
-            variant, tuple(VariantRun({}, variant.label, "/runs", None, found) for found in metrics[variant.label])
+            variant,
+            tuple(
+                VariantRun({"dataset.seed": seed}, variant.label, "/runs", None, found)
+                for seed, found in enumerate(metrics[variant.label])
+            ),
         )
         for variant in grid.all_variants
     )
