@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
+from clipes_core.errors import ConfigError
+
 Settings = Mapping[str, Any]  # dotted config key -> value
 
 
@@ -29,13 +31,19 @@ def flat_settings(values: Any, prefix: str = "") -> Any:
 
 
 def nested_settings(settings: Settings) -> dict[str, Any]:
-    """Return settings as nested mappings, as `load_config` reads them. A setting of a section must not be a value."""
+    """Return settings as nested mappings, as a config has them.
+
+    Raises:
+        ConfigError: a setting has a value and also settings below it.
+    """
     nested: dict[str, Any] = {}
-    for key, value in settings.items():
+    for key, value in sorted(settings.items()):  # sorted, so that a section comes before its own settings
         *sections, name = key.split(".")
         place = nested
         for section in sections:
             place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise ConfigError(f"{key}: {section} has a value of its own; delete one of them")
         place[name] = value
     return nested
 
