@@ -12,7 +12,7 @@ def written(refinements):
 
 def chart(element, figure):
     (found,) = [each for each in element.all("table") if each.attributes.get("data-figure") == figure]
-    return found.all("tr")
+    return found.one("tbody").all("tr")
 
 
 def test_bars_show_the_mean_the_spread_the_paper_and_the_difference(written):
