@@ -29,6 +29,7 @@ FURTHER_PHOTOS = "report"  # folder in a run's folder with scripts that report.h
 ESTIMATE_FILE = "estimate.json"  # only in the folders of the runs with which `clipes estimate` measures a sample
 HISTORY = "history"  # folder in a run's folder
 RANKING_TABLE, RANKING_PLOT = "prompts.parquet", "prompts.png"
+SYNONYMS_TABLE, BACKGROUND_TABLE = "synonyms.parquet", "background_words.parquet"
 RANKING_SCORES_TABLE, RANKING_SCORES_PLOT = "prompt_scores.parquet", "prompt_scores.png"
 
 ARTIFACT_SUFFIX, WEIGHTS_SUFFIX, CHECKPOINTS_SUFFIX = ".parquet", ".safetensors", ".checkpoints"
