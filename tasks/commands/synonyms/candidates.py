@@ -100,7 +100,7 @@ def check_lengths(config: RunConfig, words: Sequence[str]) -> None:
     """
     limit = context_length(config.clip.model)
     made = {sentence: word for word in words for sentence in sentences(word, config.prompts.templates)}
-    for sentence, count in token_counts(list(made), limit).items():
+    for sentence, count in token_counts(list(made), limit, config.clip).items():
         if count > limit:
             raise UsageError(
                 f"{made[sentence][:60]!r} has {count} tokens in the template, but CLIP reads at most {limit}: "
