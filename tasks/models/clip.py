@@ -42,7 +42,8 @@ class Clip:
     """A frozen CLIP model with its tokenizer.
 
     Attributes:
-        model: OpenCLIP's CLIP with a VisionTransformer; float32, on the CPU, in eval mode, without gradients.
+        model: OpenCLIP's CLIP with a VisionTransformer or a ModifiedResNet; float32, on the CPU, in eval mode, without
+            gradients.
         tokenizer: turns N texts into (N, context_length) int64 tokens.
         digest: digest of the weights, 16 hex characters; see `weights_digest`.
     """
@@ -178,7 +179,8 @@ def _load_model(model_name: str, path: Path) -> "CLIP":
         raise WeightsError(
             f"{path}: expected dense tensors, found another kind; save dense tensors in a safetensors file"
         ) from exc
-    check_weights(path, {**dict(model.named_parameters()), "exp(logit_scale)": model.logit_scale.exp()})
+    statistics = dict(model.visual.named_buffers(prefix="visual"))  # of batch normalisation
+    check_weights(path, {**dict(model.named_parameters()), **statistics, "exp(logit_scale)": model.logit_scale.exp()})
     return model
 
 
