@@ -1,11 +1,11 @@
 """Build the sentences that CLIP reads for each class, fuse synonyms, and compute text features."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from clipes_core.config.pseudo_masks import PromptsConfig
-from clipes_core.errors import PromptError, WeightsError
+from clipes_core.errors import ConfigError, PromptError, WeightsError
 from clipes_core.finite import OF_CLIP, is_finite
 from clipes_core.text_features import BACKGROUND_ID
 from clipes_core.vocabulary import Vocabulary
@@ -13,7 +13,17 @@ from clipes_core.vocabulary import Vocabulary
 if TYPE_CHECKING:
     import torch
 
-Tokenizer = Callable[..., "torch.Tensor"]  # an OpenCLIP tokenizer; see the argument of `text_feature`
+
+class Tokenizer(Protocol):
+    """Turns texts into the tokens that a text network reads."""
+
+    context_length: int
+
+    def __call__(self, texts: Sequence[str]) -> "torch.Tensor":
+        """Return (number of texts, context_length) int64 tokens. Short texts are padded, and long ones truncated."""
+
+    def count(self, text: str) -> int:
+        """Return the number of tokens of a text, without padding or truncation."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,38 @@ class Text:
     class_id: int
     name: str
     phrases: tuple[str, ...]
+
+
+def chosen_words(vocabulary: Vocabulary, config: PromptsConfig) -> Vocabulary:
+    """Return a vocabulary with only those words that `prompts.leave_out` and `prompts.names` let CLIP read.
+
+    Raises:
+        ConfigError: none of the words to leave out is a background word, or a name is not that of a class.
+    """
+    left_out, named = set(config.leave_out), _named_classes(vocabulary, config)
+    background = tuple(word for word in vocabulary.background_words if word not in left_out)
+    if left_out and len(background) == len(vocabulary.background_words):
+        raise ConfigError(
+            f"prompts.leave_out: {', '.join(config.leave_out)}: the vocabulary has no such background words; "
+            f"it has: {', '.join(vocabulary.background_words) or 'none'}"
+        )
+    classes = tuple(
+        entry.model_copy(update={"words": None, "synonyms": ()}) if entry.name in named else entry
+        for entry in vocabulary.classes
+    )
+    return vocabulary.model_copy(update={"classes": classes, "background_words": background})
+
+
+def _named_classes(vocabulary: Vocabulary, config: PromptsConfig) -> set[str]:
+    """Return the classes whose name CLIP reads instead of their words and synonyms."""
+    if isinstance(config.names, bool):
+        return set(vocabulary.ids) if config.names else set()
+    if unknown := [name for name in config.names if name not in vocabulary.ids]:
+        raise ConfigError(
+            f"prompts.names: {', '.join(unknown)}: the vocabulary has no such class; "
+            f"it has: {', '.join(vocabulary.ids)}"
+        )
+    return set(config.names)
 
 
 def vocabulary_texts(vocabulary: Vocabulary, config: PromptsConfig) -> tuple[Text, ...]:
@@ -63,8 +105,7 @@ def text_feature(clip: Any, tokenizer: Tokenizer, phrases: Sequence[str], templa
 
     Args:
         clip: an OpenCLIP model.
-        tokenizer: function `tokenizer(texts, context_length)`. It returns the tokens of the texts, padded with zeros to
-            (number of texts, context length) int64. The default of `context_length` is CLIP's context length.
+        tokenizer: tokenizer of the model's text network.
         phrases: one or more phrases. The features of each phrase are first averaged over the templates. The resulting
             features are then averaged over the phrases.
         templates: one or more templates, each of which contains {}.
@@ -100,14 +141,11 @@ def checked_tokens(tokenizer: Tokenizer, texts: list[str]) -> "torch.Tensor":
     Raises:
         PromptError: a text has more tokens than CLIP reads. The message contains the text and the limit.
     """
-    tokens = tokenizer(texts)
-    context_length = tokens.shape[1]
-    # The tokenizer truncates long texts silently. Therefore tokenize with a context that is one token longer: its last
-    # position holds a token only if the text does not fit CLIP's own context.
-    for text, row in zip(texts, tokenizer(texts, context_length + 1), strict=True):
-        if row[-1] != 0:
-            raise PromptError(f"{text!r} has more than the {context_length} tokens that CLIP reads: shorten it")
-    return tokens
+    limit = tokenizer.context_length
+    for text in texts:
+        if tokenizer.count(text) > limit:
+            raise PromptError(f"{text!r} has more than the {limit} tokens that CLIP reads: shorten it")
+    return tokenizer(texts)
 
 
 def _unit(vector: "torch.Tensor") -> "torch.Tensor":

@@ -16,6 +16,7 @@ from clipes.flows.commands.results.report import report
 from clipes.flows.commands.results.runs import runs
 from clipes.flows.commands.results.status import status
 from clipes.flows.commands.results.ui import ui
+from clipes.flows.commands.start.ablate import ablate
 from clipes.flows.commands.start.check import check
 from clipes.flows.commands.start.config import config
 from clipes.flows.commands.start.estimate import estimate
@@ -32,7 +33,7 @@ from clipes.tasks.machine.terminal import prepare_streams
 choose_settings(os.environ)  # before any module imports Prefect
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {  # title in the help -> the commands below it
-    "Make masks": (init, check, config, run, estimate, prompts),
+    "Make masks": (init, check, config, run, estimate, prompts, ablate),
     "See and use the results": (status, runs, report, export, predict, ui),
     "Look after the machine and the store": (doctor, gc),
 }

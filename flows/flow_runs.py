@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, ParamSpec, TypeVar, cast
 from uuid import UUID
 
@@ -86,7 +86,7 @@ def claim_flow_run(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -
         config = flow_run.parameters.get("config", {})
         about = (config.get("name"), config.get("dataset", {}).get("format"))
         client.update_flow_run(flow_run.id, tags={*flow_run.tags, TAG, *filter(None, about)})
-        mark_crashed(client, flow_run.id)
+        mark_crashed(client, (flow_run.id, *_parent(client, flow_run)))
         if flow_run.deployment_id is not None:
             mark_retried(client, flow_run)
 
@@ -114,18 +114,26 @@ def wait_for_retry(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -
             time.sleep(RETRY_POLL_SECONDS)
 
 
-def mark_crashed(client: SyncPrefectClient, own: UUID | None = None) -> list[str]:
+def _parent(client: SyncPrefectClient, flow_run: FlowRun) -> Iterator[UUID]:
+    """Yield the id of the flow run that has called this one as its subflow, if there is one."""
+    if flow_run.parent_task_run_id is not None:
+        caller = client.read_task_run(flow_run.parent_task_run_id).flow_run_id
+        if caller is not None:
+            yield caller
+
+
+def mark_crashed(client: SyncPrefectClient, own: Collection[UUID] = ()) -> list[str]:
     """Mark this host's flow runs as Crashed if their process has died or now executes a different run.
 
     Args:
         client: client of the Prefect server.
-        own: id of the run that this process executes now. Any other run that is recorded for this process is marked as
-            Crashed, because the process now executes a different run.
+        own: ids of the run that this process executes now, and of the run that has called it. Any other run that is
+            recorded for this process is marked as Crashed, because the process now executes a different run.
 
     Returns:
         Names of the marked runs.
     """
-    dead = [run for run in _active_runs(client) if run.id != own and _is_dead(run, own)]
+    dead = [run for run in _active_runs(client) if run.id not in own and _is_dead(run, bool(own))]
     for run in dead:
         message = "the process ended without reporting its state: it was killed, or the machine went down"
         for task_run in _task_runs(client, run, ACTIVE):
@@ -170,11 +178,14 @@ def _active_runs(client: SyncPrefectClient) -> Iterator[FlowRun]:
         offset += len(runs)
 
 
-def _is_dead(run: FlowRun, own: UUID | None) -> bool:
-    """Return whether a clipes run on this host is dead: its process has died, or now executes the run `own`."""
+def _is_dead(run: FlowRun, executes_another: bool) -> bool:
+    """Return whether a clipes run on this host is dead.
+
+    It is if its process has died, or if it is this process, and this process now executes another run.
+    """
     if run.state_type == StateType.CANCELLING and run.deployment_id is not None:
         return False  # The worker of the deployment ends the run and sets its state.
     host, pid, started = (run.labels.get(label) for label in (HOST, PID, PID_STARTED))
     if host != socket.gethostname() or pid is None or started is None:
         return False
-    return (own is not None and int(pid) == os.getpid()) or not is_alive(int(pid), float(started))
+    return (executes_another and int(pid) == os.getpid()) or not is_alive(int(pid), float(started))

@@ -24,7 +24,8 @@ FOLDERS = {  # folder of tasks/ -> the folders that it may import; docs/architec
     "ui": ("machine", "stages", "runs"),  # the stage objects state the names, units and order that tables show
     "execution": ("machine", "storage", "inputs", "models", "plan", "training", "stages", "runs", "ui"),
     "report": ("machine", "storage", "inputs", "plan", "stages", "runs", "ui"),
-    "commands": ("machine", "storage", "inputs", "models", "plan", "stages", "runs"),
+    "ablation": ("machine", "storage", "inputs", "plan", "stages", "runs", "report"),
+    "commands": ("machine", "storage", "inputs", "models", "plan", "stages", "runs", "ablation"),
 }
 SECOND_NAMES = ("tasks", "flows", "configs")  # these names would import the modules of clipes a second time
 

@@ -112,19 +112,20 @@ class Backbone(ABC):
 
 
 def resize_positional_embedding(
-    embedding: torch.Tensor, native_hw: tuple[int, int], grid_hw: tuple[int, int]
+    embedding: torch.Tensor, native_hw: tuple[int, int], grid_hw: tuple[int, int], class_tokens: int = 1
 ) -> torch.Tensor:
     """Resize the patch part of a positional embedding to a different grid.
 
     Args:
-        embedding: (1 + native h * native w, C); the first row belongs to the token that stands for the whole photo.
+        embedding: (P + native h * native w, C); the first P rows belong to tokens that stand for the whole photo.
         native_hw: numbers of rows and columns of patches in the network's training images.
         grid_hw: (h, w), numbers of rows and columns of patches in the result.
+        class_tokens: P, 0 or 1.
 
     Returns:
-        (1 + h * w, C) float32, resized bilinearly with align_corners=False. The first row is unchanged.
+        (P + h * w, C) float32, resized bilinearly with align_corners=False. The first P rows are unchanged.
     """
-    class_part, patch_part = embedding.float().split([1, len(embedding) - 1])
+    class_part, patch_part = embedding.float().split([class_tokens, len(embedding) - class_tokens])
     native = patch_part.T.reshape(1, -1, *native_hw)
     resized = F.interpolate(native, grid_hw, mode="bilinear", align_corners=False)
     return torch.cat([class_part, resized.flatten(2)[0].T])

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from open_clip.transformer import VisionTransformer
 from typing_extensions import override
 
 from clipes_core.backbones.backbone import Backbone, Encoded, resize_positional_embedding
@@ -10,10 +11,11 @@ from clipes_core.backbones.pull_back import by_autograd
 from clipes_core.vit.last_block import has_closed_form, in_closed_form
 from clipes_core.vit.precision import PRECISIONS
 from clipes_core.vit.residual_block import run_block
+from clipes_core.vit.timm_vit import TimmVit, is_timm, timm_problem
 
 
 class VitBackbone(Backbone):
-    """The visual tower of an OpenCLIP ViT, on one device.
+    """A plain ViT, of OpenCLIP or of timm, on one device.
 
     The features are the output of the last block's ln_1. `clipes_core.vit.precision` describes the precisions. In each
     of them, the patch and positional embeddings, the residual stream, the normalisation layers and the softmax use
@@ -21,8 +23,8 @@ class VitBackbone(Backbone):
 
     Args:
         visual: visual tower of an OpenCLIP model that `accepts` accepts.
-        pooling: source of the image embedding: `patch_mean` for the mean of the patch tokens, or `cls` for the class
-            token.
+        pooling: source of the image embedding: `patch_mean` for the mean of the patch tokens, `cls` for the class
+            token, or `attention` for a learned query that attends to the patch tokens.
         device: device that the network runs on.
         precision: precision of the matrix products: fp32, bf16, fp16 or fast.
 
@@ -37,21 +39,24 @@ class VitBackbone(Backbone):
         device: torch.device | str = "cpu",
         precision: str = "fp32",
     ) -> None:
-        super().__init__(visual, pooling, device, precision)
-        self.patch_size = int(visual.conv1.kernel_size[0])
+        super().__init__(TimmVit(visual) if is_timm(visual) else visual, pooling, device, precision)
+        self.patch_size = int(self.visual.conv1.kernel_size[0])
         self.depth = len(self.visual.transformer.resblocks)
+        self._class_tokens = 0 if self.visual.class_embedding is None else 1
 
     @classmethod
     @override
     def accepts(cls, visual: Any) -> bool:
-        """Return whether a visual tower is an OpenCLIP ViT without attention pooling, with torch's own attention."""
-        blocks = getattr(getattr(visual, "transformer", None), "resblocks", None)
+        """Return whether a visual tower is a ViT of timm that `TimmVit` supports, or one of OpenCLIP.
+
+        The latter must have torch's own attention, and no attention pooling.
+        """
+        if is_timm(visual):
+            return timm_problem(visual) is None
         return (
-            hasattr(visual, "conv1")
-            and hasattr(visual, "class_embedding")
-            and getattr(visual, "attn_pool", None) is None
-            and blocks is not None
-            and all(isinstance(getattr(block, "attn", None), torch.nn.MultiheadAttention) for block in blocks)
+            isinstance(visual, VisionTransformer)
+            and visual.attn_pool is None
+            and all(isinstance(block.attn, torch.nn.MultiheadAttention) for block in visual.transformer.resblocks)
         )
 
     @override
@@ -68,38 +73,40 @@ class VitBackbone(Backbone):
             wanted = self.depth - position <= blocks
             tokens = run_block(block, block.ln_1(tokens), tokens, attention_sum if wanted else None)
         normed = last_block.ln_1(tokens)
-        features = normed[:, 1:]
+        first = self._class_tokens
+        features = normed[:, first:]
         if has_closed_form(self.visual, self.pooling):
             embedding, pull_back = in_closed_form(self.visual, normed, tokens, attention_sum)
         else:
             embedding, pull_back = by_autograd(
                 lambda leaf: self._pool(
-                    run_block(last_block, torch.cat([normed[:, :1], leaf], dim=1), tokens, attention_sum)
+                    run_block(last_block, torch.cat([normed[:, :first], leaf], dim=1), tokens, attention_sum)
                 ),
                 features,
             )
-        attn_weights = None if attention_sum is None else attention_sum[:, 1:, 1:] / blocks
+        attn_weights = None if attention_sum is None else attention_sum[:, first:, first:] / blocks
         return Encoded(features, embedding, attn_weights, grid_hw, pull_back)
 
     def _embed(self, pixels: torch.Tensor, grid_hw: tuple[int, int]) -> torch.Tensor:
-        patches = self.visual.conv1(pixels).flatten(2).transpose(1, 2)
-        class_token = self.visual.class_embedding.expand(len(patches), 1, -1)
-        tokens = torch.cat([class_token, patches], dim=1)
-        positions = resize_positional_embedding(self.visual.positional_embedding, self.visual.grid_size, grid_hw)
-        return self.visual.ln_pre(tokens + positions)
+        visual = self.visual
+        tokens = visual.conv1(pixels).flatten(2).transpose(1, 2)
+        if self._class_tokens:
+            tokens = torch.cat([visual.class_embedding.expand(len(tokens), 1, -1), tokens], dim=1)
+        embedding, native_hw = visual.positional_embedding, visual.grid_size
+        positions = resize_positional_embedding(embedding, native_hw, grid_hw, self._class_tokens)
+        return visual.ln_pre(tokens + positions)
 
     def _pool(self, tokens: torch.Tensor) -> torch.Tensor:
-        pick = _class_token if self.pooling == "cls" else _patch_mean
         if self.visual.final_ln_after_pool:
-            pooled = self.visual.ln_post(pick(tokens))
+            pooled = self.visual.ln_post(self._picked(tokens))
         else:
-            pooled = pick(self.visual.ln_post(tokens))
-        return pooled if self.visual.proj is None else pooled @ self.visual.proj
+            pooled = self._picked(self.visual.ln_post(tokens))
+        embedding = pooled if self.visual.proj is None else pooled @ self.visual.proj
+        bias = getattr(self.visual, "proj_bias", None)
+        return embedding if bias is None else embedding + bias
 
-
-def _class_token(tokens: torch.Tensor) -> torch.Tensor:
-    return tokens[:, 0]
-
-
-def _patch_mean(tokens: torch.Tensor) -> torch.Tensor:
-    return tokens[:, 1:].mean(dim=1)
+    def _picked(self, tokens: torch.Tensor) -> torch.Tensor:
+        if self.pooling == "cls":
+            return tokens[:, 0]
+        patches = tokens[:, self._class_tokens :]
+        return self.visual.map_pool(patches) if self.pooling == "attention" else patches.mean(dim=1)

@@ -30,6 +30,11 @@ class ClipConfig(Section):
         description="Weights of the model: clipes-demo, an OpenCLIP tag, the path or URI of a file, or random:SEED. "
         "random:SEED gives random weights, for example to test a run without a download.",
     )
+    tokenizer: str = Field(
+        "auto",
+        description="Tokenizer of models whose tokenizer is not CLIP's own, such as SigLIP: a folder with the files "
+        "tokenizer.json and tokenizer_config.json. auto: the files that OpenCLIP names, from the Hugging Face hub.",
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16", "fast"] = Field(
         "auto",
         description="Numerical precision of CLIP's image network. auto: fp16 on a CUDA GPU, otherwise fp32. fast: "
@@ -68,6 +73,16 @@ class PromptsConfig(Section):
         True,
         description="If true, the vocabulary's background words compete with the classes in the softmax (CLIP-ES sec. "
         "3.1).",
+    )
+    leave_out: tuple[str, ...] = Field(
+        (),
+        description="Background words that do not take part, such as [water, sea]. Words that the vocabulary does not "
+        "have are ignored, but it must have one of them.",
+    )
+    names: bool | tuple[str, ...] = Field(
+        False,
+        description="If true, CLIP reads the name of each class instead of its words and synonyms; a list of class "
+        "names: only for these classes.",
     )
 
     @field_validator("template")

@@ -184,4 +184,4 @@ def _line(section: type[Section], error: Any) -> str:
 
 
 def _is_union_branch(part: str) -> bool:
-    return part in ("int", "str") or part.startswith(("constrained-", "literal[", "tuple["))
+    return part in ("bool", "int", "str") or part.startswith(("constrained-", "literal[", "tuple["))

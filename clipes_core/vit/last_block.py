@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from open_clip.transformer import QuickGELU
+from open_clip.transformer import QuickGELU, VisionTransformer
 from torch import nn
 
 from clipes_core.backbones.pull_back import PullBack
@@ -26,7 +26,9 @@ from clipes_core.vit.residual_block import attend_and_project, attention_heads, 
 
 
 def has_closed_form(visual: Any, pooling: str) -> bool:
-    """Return whether `in_closed_form` supports a network: patch_mean pooling, SiLU or QuickGELU, and no layer scale.
+    """Return whether `in_closed_form` supports a network.
+
+    It supports OpenCLIP's own ViTs with patch_mean pooling, SiLU or QuickGELU, and no layer scale.
 
     Args:
         visual: visual tower of an OpenCLIP model.
@@ -35,6 +37,7 @@ def has_closed_form(visual: Any, pooling: str) -> bool:
     block = visual.transformer.resblocks[-1]
     return (
         pooling == "patch_mean"
+        and isinstance(visual, VisionTransformer)
         and not visual.final_ln_after_pool
         and isinstance(block.mlp.gelu, nn.SiLU | QuickGELU)
         and isinstance(block.ls_1, nn.Identity)

@@ -3,14 +3,15 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
 from importlib.metadata import version
 from typing import Any
 
 from clipes.tasks.inputs.photos import Reject
+from clipes.tasks.machine.devices import measured_gpu_memory
 from clipes.tasks.machine.worker_state import current_worker
-from clipes.tasks.plan.jobs import ShardJob, ShardRecord
+from clipes.tasks.plan.jobs import ShardCost, ShardJob, ShardRecord
 from clipes.tasks.plan.keys import row_digest
 from clipes.tasks.plan.shard_parts import PartWriter, pause_between_parts, remove_parts, without_damaged_parts
 from clipes.tasks.plan.shard_plan import ShardPlan
@@ -31,7 +32,7 @@ def make_shard(job: ShardJob) -> ShardRecord:
         ArtifactError: an artifact cannot be read, or the stage made wrong rows. A row is wrong if it has another type
             than `stage.row`, or belongs to a photo outside the shard. Each photo must have exactly one row.
     """
-    started, started_cpu, worker = time.monotonic(), time.process_time(), current_worker()
+    worker, cost = current_worker(), measured_cost(job.stage.name)
     job = _with_intact_parts(job)
     stage, plan = job.stage, job.plan
     parts = PartWriter(job.store, plan.key, stage.schema, pause_between_parts(job.config.execution.shard_timeout_s))
@@ -50,8 +51,8 @@ def make_shard(job: ShardJob) -> ShardRecord:
             artifact.write(row)
             note(row)
         if job.photos or not stage.kind.per_photo:
-            for made in stage.rows(job):
-                row = _values(job, made)
+            for computed in stage.rows(job):
+                row = _values(job, computed)
                 artifact.write(row)
                 if stage.kind.per_photo:
                     note(row)
@@ -60,11 +61,11 @@ def make_shard(job: ShardJob) -> ShardRecord:
                     worker.counters.add(stage.name)
         if stage.kind.per_photo:
             _check_all_written(stage, plan, written)
-        artifact.add_metadata({**job.footer, **(summary.entries() if summary is not None else {})})
+        made = cost(0 if plan.copied else plan.computed)
+        artifact.add_metadata({**job.footer, **(summary.entries() if summary is not None else {}), "cost": made.text()})
         artifact.complete = not any(reject.kind.transient for reject in rejects)
     if parts.written or any(map(is_part, plan.copies)):
         _remove_parts(job)
-    warm = stage.name in worker.made
     worker.made.add(stage.name)
     return ShardRecord(
         stage.name,
@@ -74,17 +75,32 @@ def make_shard(job: ShardJob) -> ShardRecord:
         cached=False,
         copied=plan.copied,
         computed=plan.computed,
-        seconds=time.monotonic() - started,
+        seconds=made.seconds,
         rejects=tuple(rejects),
         worker=worker.name,
-        peak_memory_mib=worker.peak_memory_mib,
-        cpu_seconds=time.process_time() - started_cpu,
-        warm=warm,
+        cost=made,
     )
 
 
+def measured_cost(stage: str) -> Callable[[int], ShardCost]:
+    """Start to measure what a shard costs, and return a function of the number of computed rows that returns the cost.
+
+    Args:
+        stage: name of the shard's stage.
+    """
+    worker, started, started_cpu = current_worker(), time.monotonic(), time.process_time()
+    warm = stage in worker.made
+    gpu_memory = measured_gpu_memory(worker.slot)
+
+    def cost(rows: int) -> ShardCost:
+        seconds, cpu_seconds = time.monotonic() - started, time.process_time() - started_cpu
+        return ShardCost(rows, seconds, cpu_seconds, worker.peak_memory_mib, gpu_memory(), warm)
+
+    return cost
+
+
 def cached_record(stage: Stage, plan: ShardPlan, store: ArtifactStore) -> ShardRecord:
-    """Return the record of a cached shard; read the shard's rejects from its artifact.
+    """Return the record of a cached shard; read the shard's rejects and its cost from its artifact.
 
     Raises:
         ArtifactError: the artifact cannot be read, or does not hold exactly the photos in the plan.
@@ -97,7 +113,8 @@ def cached_record(stage: Stage, plan: ShardPlan, store: ArtifactStore) -> ShardR
         if set(table["image_id"].to_pylist()) != uris.keys():
             raise BrokenArtifactError(uri, "does not hold exactly the photos of its shard")
         rejects = [reject for row in table.to_pylist() for reject in _reject(stage, row, uris)]
-    return ShardRecord(stage.name, plan.shard, uri, plan.rows, cached=True, rejects=tuple(rejects))
+    cost = ShardCost.parse(store.footer(uri).metadata.get("cost"))
+    return ShardRecord(stage.name, plan.shard, uri, plan.rows, cached=True, rejects=tuple(rejects), cost=cost)
 
 
 def _with_intact_parts(job: ShardJob) -> ShardJob:

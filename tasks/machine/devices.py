@@ -6,7 +6,7 @@ Importing torch takes seconds, so only the functions that need torch import it.
 import ctypes
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -53,6 +53,23 @@ def cpu_slots(execution: ExecutionConfig) -> tuple[WorkerSlot, ...]:
     """
     count = cores() if execution.cpu_workers == "auto" else execution.cpu_workers
     return (WorkerSlot("cpu", 1),) * count
+
+
+def measured_gpu_memory(slot: WorkerSlot) -> Callable[[], int | None]:
+    """Start to measure the memory of the tensors on a worker's GPU.
+
+    Returns:
+        A function that returns the peak since now [MiB]; None if the worker has no CUDA GPU.
+    """
+    if not slot.on_cuda:
+        return lambda: None
+    import torch
+
+    if not torch.cuda.is_available():
+        return lambda: None
+    torch.cuda.init()
+    torch.cuda.reset_peak_memory_stats(slot.device)
+    return lambda: torch.cuda.max_memory_allocated(slot.device) >> 20
 
 
 def available_devices(device: str, key: str = "clip.device") -> tuple[str, ...]:

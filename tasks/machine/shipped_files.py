@@ -8,6 +8,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 CLASSES = CONFIGS / "classes"  # vocabularies
 CLIP_MODELS = CONFIGS / "models"  # OpenCLIP configs of clipes's own CLIP networks, and their weights
+PUBLISHED = CONFIGS / "published.yaml"  # the published numbers that runs are compared with
 MMSEG_CONFIGS = CONFIGS / "mmseg"
 CANDIDATE_TEMPLATES = CONFIGS / "prompts" / "candidates.txt"
 INIT_TEMPLATES = CONFIGS / "init"  # what `clipes init` writes

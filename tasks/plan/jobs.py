@@ -1,7 +1,8 @@
 """The job that a worker receives to make a shard, and the record of the shard's outcome."""
 
+import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from clipes.tasks.inputs.photos import Photo, Reject
@@ -89,6 +90,38 @@ def shard_job(stage: Stage, plan: "ShardPlan", store: "ArtifactStore", inputs: R
 
 
 @dataclass(frozen=True)
+class ShardCost:
+    """What it cost to make an artifact. Its footer states it, so that runs that reuse the artifact know it, too.
+
+    Attributes:
+        rows: number of rows that the worker computed; 0 if it also copied rows, so that the times say nothing about a
+            computed row.
+        seconds: time that the worker spent on the shard [s].
+        cpu_seconds: processor time that the worker process spent on the shard [s].
+        peak_memory_mib: peak memory of the worker process since it started [MiB].
+        peak_gpu_memory_mib: peak memory of its tensors on the GPU during the shard [MiB]; None without a GPU.
+        warm: if True, the worker process had made another shard of the stage before, so it did not have to load a
+            network or compile code for this one.
+    """
+
+    rows: int = 0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_memory_mib: int = 0
+    peak_gpu_memory_mib: int | None = None
+    warm: bool = False
+
+    def text(self) -> str:
+        """Return the cost as text for a footer."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def parse(cls, text: str | None) -> "ShardCost | None":
+        """Return the cost that `text` has returned; None if the footer, of an earlier version, states none."""
+        return None if text is None else cls(**json.loads(text))
+
+
+@dataclass(frozen=True)
 class ShardRecord:
     """The outcome of a shard that has an artifact. The record is small enough for Prefect's database.
 
@@ -103,10 +136,8 @@ class ShardRecord:
         seconds: time that the worker spent on the shard [s]; 0 if `cached`.
         rejects: photos that failed in this stage; photos that already failed in an upstream stage are left out.
         worker: worker process that made the shard, as device:pid or node/device:pid; empty if `cached`.
-        peak_memory_mib: peak memory of the worker process since it started [MiB]; 0 if `cached`.
-        cpu_seconds: processor time that the worker process spent on the shard [s]; 0 if `cached`.
-        warm: if True, the worker process had made another shard of the stage before, so it did not have to load a
-            network or compile code for this one.
+        cost: what it cost to make the artifact, in this run or, if it is cached, in an earlier one; None if an earlier
+            version of clipes made it.
     """
 
     stage: str
@@ -119,9 +150,7 @@ class ShardRecord:
     seconds: float = 0.0
     rejects: tuple[Reject, ...] = ()
     worker: str = ""
-    peak_memory_mib: int = 0
-    cpu_seconds: float = 0.0
-    warm: bool = False
+    cost: ShardCost | None = None
 
     def check(self) -> None:
         """Check that no photo failed for a transient cause.

@@ -15,11 +15,11 @@ from clipes.tasks.report.gallery.cards import Card
 from clipes_core.vocabulary import Vocabulary
 
 
-def page_environment() -> Environment:
-    """Return an environment with the templates of this folder."""
+def page_environment(*folders: Path) -> Environment:
+    """Return an environment with the templates of some folders and of this folder."""
     # importlib.resources is not used, because it cannot open the namespace packages of an editable installation.
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader([*folders, Path(__file__).parent]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -33,6 +33,7 @@ from clipes_core.config.pseudo_masks import AUTO_TEMPLATE
 from clipes_core.config.run import RunConfig
 from clipes_core.dense_crf import check_crf
 from clipes_core.errors import ConfigError, DatasetError, StorageError
+from clipes_core.prompts import chosen_words
 from clipes_core.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -229,19 +230,24 @@ def _stages_until(config: RunConfig, until: str) -> tuple[str, ...]:
 
 
 def checked_vocabulary(config: RunConfig) -> Vocabulary:
-    """Read the vocabulary of a config and check that it suits the other settings.
+    """Read the vocabulary of a config with the words that its prompts use, and check that it suits the other settings.
 
     Raises:
-        ConfigError: the vocabulary cannot be read; or the settings need background words, and it has none.
+        ConfigError: the vocabulary cannot be read, or lacks words that the prompts name; or the settings need
+            background words, and it has none.
     """
-    vocabulary = load_vocabulary(config.dataset.classes)
+    vocabulary = chosen_words(load_vocabulary(config.dataset.classes), config.prompts)
     if config.cam.softmax and config.prompts.background and not vocabulary.background_words:
         raise ConfigError(
-            f"dataset.classes: {config.dataset.classes} has no background_words. Without background words, "
-            "the softmax gives a photo with a single class an empty CAM: add background words, set cam.softmax=false, "
-            "or set prompts.background=false to accept empty CAMs"
+            f"dataset.classes: {config.dataset.classes} has no background_words{_left_out(config)}. Without background "
+            "words, the softmax gives a photo with a single class an empty CAM: add background words, set "
+            "cam.softmax=false, or set prompts.background=false to accept empty CAMs"
         )
     return vocabulary
+
+
+def _left_out(config: RunConfig) -> str:
+    return " besides those of prompts.leave_out" if config.prompts.leave_out else ""
 
 
 def _ranking_stages() -> tuple[str, ...]:

@@ -8,12 +8,14 @@ from clipes.tasks.runs.ledger import Ledger
 
 @dataclass(frozen=True)
 class StageSummary:
-    """The counts and times of a stage in metrics.json. The times cover only this run.
+    """The counts and times of a stage in metrics.json. The wall and busy times cover only this run.
 
     Attributes:
+        peak_memory_mib: peak memory of the workers that made the artifacts, in this run or earlier [MiB].
         seconds_per_row: time of a worker for a computed row [s], without loading networks and compiling code if
-            possible; None if no row was computed.
+            possible; of cached artifacts, the time when they were made. None if it is not known for any row.
         cpu_seconds_per_row: processor time for a computed row [s], likewise.
+        peak_gpu_memory_mib: peak memory of a worker's tensors on its GPU [MiB], likewise; None without GPUs.
     """
 
     images: int
@@ -28,6 +30,7 @@ class StageSummary:
     peak_memory_mib: int
     seconds_per_row: float | None
     cpu_seconds_per_row: float | None
+    peak_gpu_memory_mib: int | None
 
 
 def summaries(ledger: Ledger, stages: Iterable[str]) -> dict[str, StageSummary]:
@@ -40,9 +43,11 @@ def summaries(ledger: Ledger, stages: Iterable[str]) -> dict[str, StageSummary]:
 
 def _summary(ledger: Ledger, stage: str, states: list[str]) -> StageSummary:
     records, (wall, busy) = ledger.records(stage), ledger.seconds(stage)
-    made = [record for record in records if record.computed and not record.copied]
-    timed = [record for record in made if record.warm] or made
-    rows = sum(record.computed for record in timed)
+    costs = [record.cost for record in records if record.cost is not None]
+    made = [cost for cost in costs if cost.rows]
+    timed = [cost for cost in made if cost.warm] or made
+    rows = sum(cost.rows for cost in timed)
+    on_gpu = [cost.peak_gpu_memory_mib for cost in costs if cost.peak_gpu_memory_mib is not None]
     return StageSummary(
         images=sum(record.images for record in records),
         shards=len(states),
@@ -53,7 +58,8 @@ def _summary(ledger: Ledger, stage: str, states: list[str]) -> StageSummary:
         computed_rows=sum(record.computed for record in records),
         wall_seconds=wall,
         busy_seconds=busy,
-        peak_memory_mib=max((record.peak_memory_mib for record in records), default=0),
-        seconds_per_row=sum(record.seconds for record in timed) / rows if rows else None,
-        cpu_seconds_per_row=sum(record.cpu_seconds for record in timed) / rows if rows else None,
+        peak_memory_mib=max((cost.peak_memory_mib for cost in costs), default=0),
+        seconds_per_row=sum(cost.seconds for cost in timed) / rows if rows else None,
+        cpu_seconds_per_row=sum(cost.cpu_seconds for cost in timed) / rows if rows else None,
+        peak_gpu_memory_mib=max(on_gpu, default=None),
     )

@@ -27,6 +27,7 @@ METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
 FURTHER_PHOTOS = "report"  # folder in a run's folder with scripts that report.html loads
 ESTIMATE_FILE = "estimate.json"  # only in the folders of the runs with which `clipes estimate` measures a sample
+ABLATION_FILE = "ablation.json"  # only in the folders of ablations
 HISTORY = "history"  # folder in a run's folder
 RANKING_TABLE, RANKING_PLOT = "prompts.parquet", "prompts.png"
 RANKING_SCORES_TABLE, RANKING_SCORES_PLOT = "prompt_scores.parquet", "prompt_scores.png"

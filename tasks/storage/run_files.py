@@ -19,6 +19,7 @@ from clipes.tasks.storage.files import (
     write_file,
 )
 from clipes.tasks.storage.layout import (
+    ABLATION_FILE,
     ARTIFACT_SUFFIX,
     ESTIMATE_FILE,
     EVALUATION_FILE,
@@ -39,6 +40,7 @@ from clipes.tasks.storage.parquet.footer import Footer, read_footer, repeat_if_r
 from clipes.tasks.storage.parquet.reading import check_whole, read_rows, read_table
 from clipes.tasks.storage.parquet.writing import write_table
 from clipes.tasks.storage.run_schemas import (
+    ABLATION_SHAPE,
     ESTIMATE_SHAPE,
     METRICS_SHAPE,
     RUN_SHAPE,
@@ -235,6 +237,15 @@ def read_estimate(files: RunFiles) -> dict[str, Any] | None:
         BrokenArtifactError: the file is damaged, or has unexpected entries.
     """
     return _read_json(files.uri(ESTIMATE_FILE), ESTIMATE_SHAPE)
+
+
+def read_ablation(files: RunFiles) -> dict[str, Any] | None:
+    """Read ablation.json, as `AblationJson` describes it; return None if the file does not exist.
+
+    Raises:
+        BrokenArtifactError: the file is damaged, or has unexpected entries.
+    """
+    return _read_json(files.uri(ABLATION_FILE), ABLATION_SHAPE)
 
 
 def read_seals(files: RunFiles) -> dict[str, str]:

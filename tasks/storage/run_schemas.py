@@ -95,6 +95,14 @@ class VersionsJson(TypedDict):
     clipes: str
 
 
+class OfAblationJson(TypedDict):
+    """The entry of the run.json of an ablation, which itself makes no artifacts: its grid, and its runs."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    grid: str
+    runs: list[str]
+
+
 class RunJson(TypedDict):
     """The entries of run.json that clipes reads. Entries that earlier versions did not write are not required."""
 
@@ -125,6 +133,7 @@ class RunJson(TypedDict):
     claim: NotRequired[int]
     previous: NotRequired[HistoryFolder | None]
     seals: NotRequired[dict[str, str]]
+    ablation: NotRequired[OfAblationJson]
 
 
 class ScoresJson(TypedDict):
@@ -194,6 +203,7 @@ class StageJson(TypedDict):
     peak_memory_mib: NotRequired[int]
     seconds_per_row: NotRequired[float | None]
     cpu_seconds_per_row: NotRequired[float | None]
+    peak_gpu_memory_mib: NotRequired[int | None]
 
 
 class RankingJson(TypedDict):
@@ -229,8 +239,49 @@ class EstimateJson(TypedDict):
     measurement: dict[str, Any]
 
 
+class VariantRunJson(TypedDict):
+    """A run of an ablation."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    seed: dict[str, Any]
+    name: str
+    uri: str
+    report: str | None
+    metrics: dict[str, Any]
+    failed: str | None
+
+
+class VariantJson(TypedDict):
+    """A variant: its label, its labels by axis, and its settings."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    label: str
+    labels: dict[str, str]
+    settings: dict[str, Any]
+
+
+class VariantResultJson(TypedDict):
+    """A variant of an ablation and its runs."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    variant: VariantJson
+    runs: list[VariantRunJson]
+
+
+class AblationJson(TypedDict):
+    """The content of ablation.json: the grid, and the results of its runs."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    grid: dict[str, Any]
+    name: str
+    uri: str
+    data: str
+    variants: list[VariantResultJson]
+
+
 RUN_SHAPE: TypeAdapter[Any] = TypeAdapter(RunJson)
 METRICS_SHAPE: TypeAdapter[Any] = TypeAdapter(MetricsJson)
+ABLATION_SHAPE: TypeAdapter[Any] = TypeAdapter(AblationJson)
 ESTIMATE_SHAPE: TypeAdapter[Any] = TypeAdapter(EstimateJson)
 
 

@@ -1,24 +1,25 @@
 import copy
 
-import open_clip
 import pytest
 import torch
 from numpy.testing import assert_allclose
 from support import oracle
 
 from clipes.tasks.inputs.vocabularies import load_vocabulary
+from clipes.tasks.models.clip_models.tokenizers import ClipTokenizer
 from clipes_core.config.pseudo_masks import PromptsConfig
-from clipes_core.errors import PromptError, WeightsError
+from clipes_core.errors import ConfigError, PromptError, WeightsError
 from clipes_core.prompts import (
     Text,
     checked_tokens,
+    chosen_words,
     sentences,
     text_feature,
     vocabulary_texts,
 )
 from clipes_core.vocabulary import Vocabulary
 
-TOKENIZER = open_clip.SimpleTokenizer(context_length=77)
+TOKENIZER = ClipTokenizer(77)
 VOCABULARY = Vocabulary.model_validate(
     {
         "classes": [
@@ -53,6 +54,29 @@ def test_sentence_fusion_joins_the_synonyms_of_a_class_in_one_text():
 def test_feature_fusion_gives_a_class_one_text_with_several_phrases():
     classes = (Text(1, "bird", ("bird", "avian")), Text(2, "dog", ("dog",)), Text(3, "tv", ("tv screen",)))
     assert texts_of(fusion="feature") == classes + BACKGROUND
+
+
+def chosen(**prompts):
+    config = PromptsConfig(**prompts)
+    return vocabulary_texts(chosen_words(VOCABULARY, config), config)
+
+
+def test_background_words_can_be_left_out():
+    assert chosen(leave_out=["sea", "lake"]) == texts_of()[:-1]
+    assert chosen_words(VOCABULARY, PromptsConfig()) == VOCABULARY
+    with pytest.raises(ConfigError, match="leave_out: lake: the vocabulary has no such background words; it has: sky"):
+        chosen(leave_out=["lake"])
+
+
+def test_the_names_of_classes_can_replace_their_words_and_synonyms():
+    classes = tuple(Text(place, name, (name,)) for place, name in enumerate(("bird", "dog", "tv"), start=1))
+    assert chosen(names=True) == chosen(names=True, fusion="cam") == classes + BACKGROUND
+    assert chosen(names=["bird"]) == (classes[0], *texts_of()[1:])
+    assert chosen(names=False) == texts_of()
+    with pytest.raises(
+        ConfigError, match=r"prompts\.names: birds: the vocabulary has no such class; it has: bird, dog"
+    ):
+        chosen(names=["birds"])
 
 
 def test_cam_fusion_gives_a_class_one_text_per_synonym():
@@ -153,7 +177,7 @@ def test_a_long_word_at_the_limit_is_counted_in_tokens():
 
 
 def test_the_limit_is_the_context_length_of_the_tokenizer():
-    short = open_clip.SimpleTokenizer(context_length=5)
+    short = ClipTokenizer(5)
     assert checked_tokens(short, ["a big dog"]).shape == (1, 5)
     with pytest.raises(PromptError, match="'a very big dog' has more than the 5 tokens"):
         checked_tokens(short, ["a very big dog"])

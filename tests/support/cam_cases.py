@@ -1,10 +1,10 @@
 """CAMs of one photo, which clipes and the oracle compute from the same texts."""
 
 import numpy as np
-import open_clip
 from numpy.testing import assert_allclose
 from support import oracle
 
+from clipes.tasks.models.clip_models.tokenizers import ClipTokenizer
 from clipes_core.backbones.kinds import open_backbone
 from clipes_core.cams import photo_cams
 from clipes_core.config.pseudo_masks import CamConfig
@@ -12,7 +12,7 @@ from clipes_core.prompts import text_feature, vocabulary_texts
 from clipes_core.text_features import TextFeatures
 from clipes_core.vocabulary import Vocabulary
 
-TOKENIZER = open_clip.SimpleTokenizer(context_length=77)
+TOKENIZER = ClipTokenizer(77)
 VOCABULARY = Vocabulary.model_validate(
     {
         "classes": [

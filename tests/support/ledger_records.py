@@ -17,7 +17,7 @@ def reject(image_id: str, kind: ErrorKind = ErrorKind.MISSING, stage: str = "cam
 def record(
     shard: int = 0, stage: str = "cams", images: int = 10, rejects: Iterable[Reject] = (), **values: Any
 ) -> ShardRecord:
-    """Return the record of a shard that took two seconds."""
+    """Return the record of a shard that took two seconds, and whose artifact has cost nothing that is known."""
     uri = f"/store/{stage}-{shard}.parquet"
     settings = {"cached": False, "computed": images, "seconds": 2.0, **values}
     return ShardRecord(stage, shard, uri, images, rejects=tuple(rejects), **settings)

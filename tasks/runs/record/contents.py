@@ -21,6 +21,7 @@ from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.stages.texts import TEXTS
 from clipes.tasks.storage.layout import location_in
 from clipes.tasks.storage.run_schemas import MANIFEST_SCHEMA, REJECTS_SCHEMA, STATUS_SCHEMA
+from clipes_core.config.run import RunConfig
 
 REPORTED_PACKAGES = (
     "clipes",
@@ -44,15 +45,7 @@ OPTIONAL_PACKAGES = {  # package -> the setting that needs it
 def run_json(run: PreparedRun) -> dict[str, Any]:
     """Return the content of run.json at the start of a run in this process."""
     return {
-        "name": run.config.name,
-        "state": "running",
-        "started": time_now(),
-        "finished": None,
-        "error": None,
-        "until": run.until,
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "pid_started": started_at(os.getpid()),
+        **begun_json(run.config, run.until),
         "model_digest": run.inputs.model_digest,
         "precision": run.inputs.precision,
         **chosen_values(run),
@@ -63,9 +56,24 @@ def run_json(run: PreparedRun) -> dict[str, Any]:
         "evaluation_rejected": run.evaluation_rejects,
         "validation": validation_digest(run.inputs.validation),
         "notes": list(run.notes),
-        "versions": {"python": platform.python_version(), **_installed_versions()},
-        "config": run.config.model_dump(mode="json"),
         "vocabulary": run.inputs.vocabulary.model_dump(mode="json"),
+    }
+
+
+def begun_json(config: RunConfig, until: str) -> dict[str, Any]:
+    """Return the entries of run.json that say what starts in this process, and with which versions of packages."""
+    return {
+        "name": config.name,
+        "state": "running",
+        "started": time_now(),
+        "finished": None,
+        "error": None,
+        "until": until,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "pid_started": started_at(os.getpid()),
+        "versions": {"python": platform.python_version(), **_installed_versions()},
+        "config": config.model_dump(mode="json"),
     }
 
 

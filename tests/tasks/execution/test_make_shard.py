@@ -62,7 +62,9 @@ def test_the_record_names_the_worker_and_counts_the_rows(store):
     assert (record.stage, record.shard, record.images, record.cached) == ("lengths", 0, 2, False)
     assert (record.copied, record.computed, record.rejects) == (0, 2, ())
     assert record.worker.startswith("cpu:")
-    assert record.peak_memory_mib > 1
+    assert record.cost is not None
+    assert (record.cost.rows, record.cost.peak_gpu_memory_mib, record.cost.warm) == (2, None, False)
+    assert record.cost.peak_memory_mib > 1
     assert record.seconds >= 0
 
 
@@ -77,7 +79,7 @@ def test_the_footer_has_the_key_the_config_and_the_stage_s_own_entries(store):
     assert footer.metadata == {
         **{"stage": "lengths", "stage_key": KEY, "content_key": job.plan.key.content_key},
         **{"config": job.config.model_dump_json(), "version": version("clipes")},
-        **{"weights": "12 abc", "complete": "true"},
+        **{"weights": "12 abc", "complete": "true", "cost": record.cost.text()},
     }
 
 
@@ -236,7 +238,7 @@ def test_a_cached_shard_has_the_rejects_of_its_artifact(store):
 
     record = cached_record(LENGTHS, plan, store)
 
-    assert (record.uri, record.rejects) == (first.uri, first.rejects)
+    assert (record.uri, record.rejects, record.cost) == (first.uri, first.rejects, first.cost)
     assert (record.images, record.cached, record.copied, record.computed, record.worker) == (3, True, 0, 0, "")
 
 

@@ -1,0 +1,74 @@
+"""Ablation: run the variants of a config that a grid names, and compare their figures."""
+
+import logging
+
+from prefect import flow
+
+from clipes.flows.flow_runs import claim_flow_run, completed, keep_sigterm_handler, wait_for_retry
+from clipes.flows.pipeline import pipeline
+from clipes.tasks.ablation.figures import SHARPNESS
+from clipes.tasks.ablation.grid import Grid
+from clipes.tasks.ablation.record import record_ablation
+from clipes.tasks.ablation.result import AblationResult, VariantRun
+from clipes.tasks.ablation.sharpness import run_sharpness
+from clipes.tasks.ablation.variant_runs import (
+    PlannedVariantRun,
+    known_figures,
+    left_out_line,
+    unmet_need,
+    variant_runs,
+)
+from clipes.tasks.inputs.configs import resolve_config
+from clipes.tasks.inputs.flow_parameter import ConfigParameter
+from clipes.tasks.storage.layout import run_uri
+from clipes_core.errors import ClipesError, ConfigError, ServerLostError
+
+logger = logging.getLogger(__name__)
+
+
+@flow(name="clipes-ablation", flow_run_name="{config.name}", on_running=[claim_flow_run], on_crashed=[wait_for_retry])
+def ablation(config: ConfigParameter, grid: Grid, only: tuple[str, ...] = (), fresh: bool = False) -> AblationResult:
+    """Run the variants of a config one after the other, each as a run of its own, and compare their figures.
+
+    The runs share the artifacts whose settings and inputs are equal. A run that fails does not stop the others.
+
+    Args:
+        config: All settings that the runs have in common. Its name is the name of the ablation.
+        grid: The variants, and the figures to show.
+        only: Labels of the variants to run; empty for all.
+        fresh: If true, each run computes all of its stages again.
+
+    Returns:
+        The runs of each variant with their figures.
+
+    Raises:
+        UsageError: the config of a run must be corrected, or the grid needs other data.
+    """
+    runs, config = variant_runs(config, grid, only), resolve_config(config)
+    if need := unmet_need(config, grid):
+        raise ConfigError(f"{need}: choose another config, or add --plan to see what would run")
+    shown = known_figures(runs[0].config, grid)
+    for line in left_out_line(grid, shown):
+        logger.info("%s", line)
+    grid = grid.model_copy(update={"show": shown})
+    with record_ablation(config, grid, runs) as record:
+        for number, run in enumerate(runs, start=1):
+            logger.info("run %d of %d: %s", number, len(runs), run.config.name)
+            record.add(run_variant(run, grid, fresh))
+    result = record.result
+    return completed(result, f"{len(runs) - len(result.failed)} of {len(runs)} runs completed")
+
+
+def run_variant(run: PlannedVariantRun, grid: Grid, fresh: bool) -> VariantRun:
+    """Run a variant as a flow run of its own, and return its metrics or the reason of its failure."""
+    config = run.config
+    uri = run_uri(config.store, config.name)
+    try:
+        summary = keep_sigterm_handler(pipeline)(config, grid.last_stage, fresh)
+        sharp = {SHARPNESS: run_sharpness(config)} if SHARPNESS in grid.show else {}
+    except ServerLostError:
+        raise
+    except ClipesError as exc:
+        logger.warning("run %s failed: %s", config.name, exc)
+        return VariantRun(run.seed, config.name, uri, None, {}, str(exc))
+    return VariantRun(run.seed, config.name, summary.uri, summary.report, {**summary.metrics, **sharp})

@@ -1,0 +1,34 @@
+"""Print what the runs of an ablation would do."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from clipes.flows.terminal.tables import new_table, print_table
+from clipes.tasks.ablation.plan import RunPlan
+from clipes.tasks.runs.dry_run import StagePlan
+
+LEGEND = "numbers: rows to compute; cached: in the store; shared: an earlier run of this table computes them"
+
+
+def print_ablation_plan(console: Console, plans: Sequence[RunPlan]) -> None:
+    """Print for each run and stage what is cached, shared, copied and computed, and the sums of the computed rows."""
+    stages = list(dict.fromkeys(line.stage for plan in plans for line in plan.stages))
+    table = new_table("run", *stages)
+    sums = dict.fromkeys(stages, 0)
+    for plan in plans:
+        lines = {line.stage: line for line in plan.stages}
+        table.add_row(plan.name, *(_cell(lines[stage]) if stage in lines else "" for stage in stages))
+        for line in plan.stages:
+            sums[line.stage] += line.computed_rows
+    table.add_row("computed in all", *(str(sums[stage]) for stage in stages))
+    print_table(console, table)
+    console.print(LEGEND)
+
+
+def _cell(line: StagePlan) -> str:
+    """Return what a run does in a stage, such as "150, 50 copied"."""
+    computed = [str(line.computed_rows)] if line.computed_rows else []
+    copied = [f"{line.copied_rows} copied"] if line.copied_rows else []
+    shared = ["shared" if line.shared_rows == line.images else f"{line.shared_rows} shared"] if line.shared_rows else []
+    return ", ".join([*computed, *copied, *shared]) or "cached"

@@ -1,0 +1,82 @@
+"""The figures of an ablation: scores, the sharpness of a template, and the costs of stages.
+
+A figure is named by a text:
+- `initial_cam`, `refined_cam`, `pseudo_mask`, `segmenter` or `centre_box`: mIoU, in [0, 1];
+- one of these and the name of a class, such as `initial_cam.boat`: IoU of the class, in [0, 1];
+- `sharpness`: sharpness of the template, at least 0; lower is better;
+- a stage and a cost, such as `cams.seconds`: time of a worker for a row [s]; `cams.memory` and `cams.gpu_memory`: peak
+  memory of a worker, and of a worker's tensors on its GPU [MiB].
+"""
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from clipes.tasks.stages.mask_scores import MASK_SCORES
+from clipes.tasks.stages.registry import run_names
+from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES
+from clipes.tasks.stages.texts import TEXTS
+from clipes_core.evaluation.scored import SCORED
+
+SHARPNESS = "sharpness"
+COSTS = {  # cost of a stage -> its entry in metrics.json
+    "seconds": "seconds_per_row",
+    "memory": "peak_memory_mib",
+    "gpu_memory": "peak_gpu_memory_mib",
+}
+NEEDED = {scored.key: SEGMENTER_SCORES.name if scored.on_evaluation else MASK_SCORES.name for scored in SCORED}
+
+
+def stage_of(figure: str) -> str | None:
+    """Return the last stage that a run needs for a figure; None if there is no such figure."""
+    what, _, of = figure.partition(".")
+    if figure == SHARPNESS:
+        return TEXTS.name
+    if what in NEEDED and (of or what == figure):
+        return NEEDED[what]
+    return what if what in run_names()[1:] and of in COSTS else None
+
+
+def last_stage(figures: Iterable[str]) -> str:
+    """Return the last stage that a run needs for figures that `check_figure` accepts."""
+    return max(filter(None, map(stage_of, figures)), key=run_names().index)
+
+
+def check_figure(figure: str, until: str | None) -> str | None:
+    """Return what is wrong with a figure; None if nothing is.
+
+    Args:
+        figure: name of the figure.
+        until: last stage of the runs; None if the figures decide it.
+    """
+    needed = stage_of(figure)
+    if needed is None:
+        known = [*NEEDED, SHARPNESS, *(f"{stage}.{cost}" for stage in run_names()[1:] for cost in COSTS)]
+        similar = get_close_matches(figure, known, n=1)
+        examples = f"{', '.join(NEEDED)}, {next(iter(NEEDED))}.CLASS, {SHARPNESS}, STAGE.seconds and STAGE.memory"
+        return f"unknown figure; {f'did you mean {similar[0]}?' if similar else f'there are {examples}'}"
+    if until in run_names() and run_names().index(needed) > run_names().index(until):
+        return f"the runs end with {until}, but the figure needs the stage {needed}; delete until, or name {needed}"
+    return None
+
+
+def class_of(figure: str) -> str | None:
+    """Return the class of a figure; None if it is not of a class."""
+    what, _, of = figure.partition(".")
+    return of or None if what in NEEDED else None
+
+
+def value_of(metrics: Mapping[str, Any], figure: str) -> float | None:
+    """Return a figure of a run; None if the run does not have it.
+
+    Args:
+        metrics: content of the run's metrics.json, and possibly the entry `sharpness`.
+        figure: name of the figure.
+    """
+    what, _, of = figure.partition(".")
+    if figure == SHARPNESS:
+        return metrics.get(SHARPNESS)
+    if what in NEEDED:
+        scores = metrics.get(what, {})
+        return scores.get("class_iou", {}).get(of) if of else scores.get("miou")
+    return metrics.get("stages", {}).get(what, {}).get(COSTS[of])

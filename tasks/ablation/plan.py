@@ -1,0 +1,32 @@
+"""The option `--plan` of an ablation: count what its runs would do, with each shared artifact counted once."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from clipes.tasks.ablation.variant_runs import PlannedVariantRun
+from clipes.tasks.runs.dry_run import StagePlan, plan_run
+from clipes.tasks.runs.prepared_run import PreparedRun
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run of an ablation would do.
+
+    Attributes:
+        name: name of the run.
+        stages: the counts of its stages; rows that an earlier run makes are shared.
+    """
+
+    name: str
+    stages: tuple[StagePlan, ...]
+
+
+def plan_runs(runs: Iterable[PlannedVariantRun], prepare: Callable[[PlannedVariantRun], PreparedRun]) -> list[RunPlan]:
+    """Plan the runs of an ablation one after the other, in the order in which they would run.
+
+    Args:
+        runs: the runs.
+        prepare: function that prepares a run.
+    """
+    earlier: set[str] = set()
+    return [RunPlan(run.config.name, tuple(plan_run(prepare(run), earlier))) for run in runs]

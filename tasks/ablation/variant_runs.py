@@ -1,0 +1,136 @@
+"""The runs of an ablation: one for each variant and seed of its grid, each with a name and a config of its own."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from clipes.tasks.ablation.figures import class_of, stage_of
+from clipes.tasks.ablation.grid import Grid, Variant, chosen_variants, slug
+from clipes.tasks.ablation.settings import Settings, flat_settings, nested_settings
+from clipes.tasks.inputs.config_text.overrides import parse_override
+from clipes.tasks.inputs.configs import config_of_values, read_config, resolve_config
+from clipes.tasks.runs.preparation import check_request, checked_vocabulary
+from clipes.tasks.stages.registry import STAGES
+from clipes_core.config.run import NAME_LENGTH, RunConfig
+from clipes_core.errors import ConfigError
+
+BACKGROUND = "background"
+
+
+@dataclass(frozen=True)
+class PlannedVariantRun:
+    """A run of an ablation that has not started.
+
+    Attributes:
+        variant: its variant.
+        seed: settings of its seed; empty if the grid has no seeds.
+        config: its config, with paths resolved.
+    """
+
+    variant: Variant
+    seed: Settings
+    config: RunConfig
+
+
+def ablation_config(path: str, overrides: Iterable[str], grid: Grid, given: Mapping[str, Any]) -> RunConfig:
+    """Read the config that all runs of an ablation have in common. Its name is that of the ablation.
+
+    The settings of the grid replace those of the file, and `overrides` replace both.
+
+    Args:
+        path: path or URI of the YAML file.
+        overrides: strings `key=value`, as for `read_config`.
+        grid: the grid.
+        given: `name` of the ablation and `store`, if they are not those of the file.
+
+    Raises:
+        ConfigError: as for `read_config`; or the grid varies a setting of `overrides`.
+    """
+    overrides = tuple(overrides)
+    own: dict[str, Any] = {}
+    for override in overrides:
+        own |= flat_settings(parse_override(override))
+    varied = {key for variant in grid.all_variants for key in variant.settings} | grid.seeds.keys()
+    for key in own:
+        if clash := sorted(other for other in varied if _overlap(key, other)):
+            raise ConfigError(f"--set {key}: the grid {grid.name} itself varies {clash[0]}; leave out this option")
+    common = {key: value for key, value in grid.settings.items() if not any(_overlap(key, other) for other in own)}
+    named = given if "name" in given else {**given, "name": f"{read_config(path, overrides).name}-{slug(grid.name)}"}
+    with_name = read_config(path, overrides, named)
+    try:
+        return read_config(path, overrides, {**nested_settings(common), **named}) if common else with_name
+    except ConfigError as exc:
+        raise ConfigError(_of_grid(grid, "settings", exc)) from exc
+
+
+def variant_runs(config: RunConfig, grid: Grid, only: tuple[str, ...] = ()) -> tuple[PlannedVariantRun, ...]:
+    """Return the runs of an ablation, in the order of the grid, and check the config of each of them.
+
+    Args:
+        config: the config that the runs have in common, with the name of the ablation.
+        grid: the grid.
+        only: labels of the variants that run, as for `chosen_variants`; empty for all.
+
+    Raises:
+        UsageError: a label is unknown, or the config of a run cannot be used. The message names the variant.
+    """
+    name, values = resolve_config(config).name, config.model_dump(mode="json", exclude_unset=True)
+    runs, faults = list[PlannedVariantRun](), dict[str, None]()
+    for variant in chosen_variants(grid, only):
+        for seed in grid.all_seeds:
+            settings = {**variant.settings, **seed}
+            try:
+                changes = {**nested_settings(settings), "name": run_name(name, variant, seed)}
+                runs.append(PlannedVariantRun(variant, seed, _checked(config_of_values(values, changes), grid)))
+            except ConfigError as exc:
+                faults[_of_grid(grid, variant.label, exc)] = None
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return tuple(runs)
+
+
+def run_name(ablation: str, variant: Variant, seed: Settings) -> str:
+    """Return the name of a run: the name of the ablation, the label of the variant and the values of the seed."""
+    return "-".join([ablation, *map(slug, (variant.label, *map(str, seed.values())))])[:NAME_LENGTH].rstrip(".")
+
+
+def known_figures(config: RunConfig, grid: Grid) -> tuple[str, ...]:
+    """Return the figures that the grid shows, without those of classes that the data set does not have."""
+    classes = {BACKGROUND, *checked_vocabulary(config).ids}
+    return tuple(figure for figure in grid.show if (class_of(figure) or BACKGROUND) in classes)
+
+
+def unmet_need(config: RunConfig, grid: Grid) -> str | None:
+    """Return which setting the grid needs, and what the config has instead; None if the config has all of them."""
+    values = flat_settings(config.model_dump(mode="json"))
+    for key, wanted in grid.needs.items():
+        accepted = wanted if isinstance(wanted, list | tuple) else [wanted]
+        if values.get(key) not in accepted:
+            needed = " or ".join(str(value) for value in accepted)
+            return f"the grid {grid.name} needs {key}={needed}, but the config has {values.get(key)}"
+    return None
+
+
+def _checked(config: RunConfig, grid: Grid) -> RunConfig:
+    """Return the config of a run that has all stages of the figures; raise ConfigError if it cannot be used."""
+    for figure in grid.show:
+        missing = STAGES[stage_of(figure) or ""].left_out_by(config)
+        if missing is not None:
+            raise ConfigError(f"{figure}: the config leaves out the stage {missing.name}; set {missing.enabled_by}")
+    check_request(config, grid.last_stage)
+    return config
+
+
+def _overlap(key: str, other: str) -> bool:
+    return f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")
+
+
+def _of_grid(grid: Grid, place: str, error: ConfigError) -> str:
+    return "\n".join(f"grid {grid.name}: {place}: {line}" for line in str(error).splitlines())
+
+
+def left_out_line(grid: Grid, figures: Iterable[str]) -> Iterator[str]:
+    """Yield a line on the figures that are not shown, because the data set does not have their classes."""
+    missing = [class_of(figure) or "" for figure in grid.show if figure not in set(figures)]
+    if missing:
+        yield f"the data set has no {', '.join(dict.fromkeys(missing))}; these columns are left out"

@@ -1,0 +1,54 @@
+from clipes.tasks.ablation.tables.table import table_of
+from clipes.tasks.ablation.tables.wording import explanations, headings, problems, text_rows
+
+BOAT = "25.0 (25.0 to 25.0)"
+
+
+def test_differences_and_the_paper_have_columns_only_if_there_are_any(refinements):
+    table = table_of(refinements)
+    assert headings(table) == [
+        "variant",
+        "refined CAM",
+        "+/-",
+        "paper",
+        "pseudo mask",
+        "+/-",
+        "paper",
+        "boat (refined CAM)",
+    ]
+    assert text_rows(table) == [
+        ["MHSA", "42.0 (40.0 to 44.0)", "ref.", "68.2", "46.0 (46.0 to 46.0)", "ref.", "72.1", BOAT],
+        ["CAA", "43.0 (41.0 to 46.0)", "+1.0", "70.8", "45.0 (45.0 to 45.0)", "−1.0", "75.0", BOAT],
+    ]
+
+
+def test_the_explanations_name_the_photos_of_both_sides(refinements):
+    lines = explanations(table_of(refinements))
+    assert lines == [
+        "Scores are mIoU in %; the score of a class is its IoU in %.",
+        "A number is the mean over the seeds, with the lowest and the highest value in brackets.",
+        "+/- is the difference to MHSA.",
+        "The paper's numbers are of voc12 train, those of this table of scenes, 6 photos. On other photos, compare "
+        "their order.",
+        "No run has these figures: train (refined CAM).",
+    ]
+
+
+def test_a_table_of_times_needs_hardly_any_explanation(result_of):
+    result = result_of({"A": [{"stages": {"cams": {"seconds_per_row": 0.02}}}]}, show=["cams.seconds"])
+    table = table_of(result)
+    assert text_rows(table) == [["A", "20.0"]]
+    assert explanations(table) == []
+
+
+def test_failed_runs_are_named_with_their_reasons(result_of):
+    result = result_of(
+        {"A": [{"sharpness": 0.1}, "no photo has a label"], "B": ["out of memory"] * 2}, show=["sharpness"]
+    )
+    table = table_of(result)
+    assert text_rows(table)[1] == ["B", "–"]
+    assert problems(table) == [
+        "demo-table-A-1 failed: no photo has a label",
+        "demo-table-B-0 failed: out of memory",
+        "demo-table-B-1 failed: out of memory",
+    ]
