@@ -200,7 +200,8 @@ def _load_model(model_name: str, path: Path) -> "CLIP | CustomTextCLIP":
         raise WeightsError(
             f"{path}: expected dense tensors, found another kind; save dense tensors in a safetensors file"
         ) from exc
-    check_weights(path, {**dict(model.named_parameters()), "exp(logit_scale)": model.logit_scale.exp()})
+    statistics = dict(model.visual.named_buffers(prefix="visual"))  # of batch normalisation
+    check_weights(path, {**dict(model.named_parameters()), **statistics, "exp(logit_scale)": model.logit_scale.exp()})
     return model
 
 

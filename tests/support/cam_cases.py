@@ -5,7 +5,7 @@ from numpy.testing import assert_allclose
 from support import oracle
 
 from clipes.tasks.models.clip_models.tokenizers import ClipTokenizer
-from clipes_core.backbones.vit import VitBackbone
+from clipes_core.backbones.kinds import open_backbone
 from clipes_core.cams import photo_cams
 from clipes_core.config.pseudo_masks import CamConfig
 from clipes_core.prompts import text_feature, vocabulary_texts
@@ -57,7 +57,9 @@ def assert_like_the_oracle(model, photo, prompts, pooling="patch_mean", class_id
     The oracle does not refine its own CAM. If a cell is close to the box threshold, a difference of 1e-6 between the
     initial CAMs could change the box, and cause a difference of 1e-2 between the refined CAMs.
     """
-    actual = cams_of(VitBackbone(model.visual, pooling), features_of(model, prompts), photo, class_ids, **cam)
+    actual = cams_of(
+        open_backbone(model.visual, pooling, "cpu", "fp32"), features_of(model, prompts), photo, class_ids, **cam
+    )
     switches = {"templates": prompts.templates, "fusion": prompts.fusion, "pooling": pooling, **cam}
     background = VOCABULARY.background_words if prompts.background else ()
     words = oracle_words(class_ids, prompts.fusion)

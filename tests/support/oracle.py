@@ -21,6 +21,7 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
+from support import resnet_oracle
 from torch import Tensor
 
 VOC_WORDS = (
@@ -123,7 +124,7 @@ def oracle_cams(
     """Compute scores, initial CAMs and refined CAMs of the classes present in one photo (eq. 1-7).
 
     Args:
-        model: CLIP with a plain ViT; its weights are read as float64 and not changed.
+        model: CLIP with a plain ViT or a ResNet; its weights are read as float64 and not changed.
         photo: RGB photo.
         classes: K lists of words: one entry each for fusion "sentence", otherwise the synonyms.
         background: M words that compete with the classes; may be empty.
@@ -223,6 +224,8 @@ def visual_pass(model: open_clip.CLIP, pixels: np.ndarray, pooling: str) -> Visu
     visual = model.visual
     if hasattr(visual, "trunk"):
         return timm_pass(visual, pixels, pooling)
+    if hasattr(visual, "attnpool"):
+        return VisualPass(*resnet_oracle.resnet_pass(visual, pixels, CLIP_MEAN, CLIP_STD), attentions=[])
     x, attentions = embedded_patches(visual, pixels), []
     *earlier, last = visual.transformer.resblocks
     for block in earlier:
@@ -381,7 +384,10 @@ def unit(vector: Tensor) -> Tensor:
 
 
 def patch_size(model: open_clip.CLIP) -> int:
+    """Return the side [px] of a patch; for a ResNet, of the square that one position of the last stage stands for."""
     visual = model.visual
+    if hasattr(visual, "attnpool"):
+        return resnet_oracle.STRIDE
     return (visual.trunk.patch_embed.proj if hasattr(visual, "trunk") else visual.conv1).kernel_size[0]
 
 

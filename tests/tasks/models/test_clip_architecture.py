@@ -7,8 +7,10 @@ import open_clip
 import pytest
 import torch
 from open_clip.model import CLIP
+from support.small_resnets import resnet_architecture
 
-from clipes.tasks.models.clip_architecture import MODEL_FOLDERS, fitting_architecture, named_architecture
+from clipes.tasks.inputs.config_text.architectures import MODEL_FOLDERS
+from clipes.tasks.models.clip_architecture import fitting_architecture, named_architecture
 from clipes.tasks.models.state_dicts import StateDict
 from clipes_core.errors import WeightsError
 
@@ -22,7 +24,8 @@ TINY = {  # no OpenCLIP network has these sizes
 
 def state_of(architecture: dict, openai: bool = False) -> StateDict:
     with torch.device("meta"):
-        return StateDict(dict(CLIP(**architecture).state_dict()), openai)
+        tensors = CLIP(**architecture).state_dict()
+    return StateDict({name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}, openai)
 
 
 @pytest.fixture(scope="module")
@@ -37,21 +40,21 @@ def tiny_names(tmp_path_factory) -> Iterator[tuple[str, str]]:
     MODEL_FOLDERS.remove(folder)
 
 
-@pytest.mark.parametrize("name", ["ViT-B-16", "ViT-B-16-quickgelu", "ViT-L-14-336", "ViT-H-14"])
+@pytest.mark.parametrize(
+    "name", ["ViT-B-16", "ViT-B-16-quickgelu", "ViT-L-14-336", "ViT-H-14", "RN50", "RN101", "RN50x4"]
+)
 def test_a_named_architecture_is_that_of_open_clip(name):
     assert named_architecture(name) == open_clip.get_model_config(name)
 
 
-def test_every_plain_vit_of_open_clip_has_a_name():
+def test_every_plain_vit_and_resnet_of_open_clip_has_a_name():
     with pytest.raises(WeightsError) as caught:
         named_architecture("none")
     listed = str(caught.value).partition("to one of ")[2].split(", ")
     for name in {*listed} & {*open_clip.list_models()}:
         assert named_architecture(name) == open_clip.get_model_config(name)
     assert {*listed} - {*open_clip.list_models()} == {"clipes-demo"}
-    assert {name for name, tag in open_clip.list_pretrained() if tag == "openai" and name.startswith("ViT")} <= {
-        *listed
-    }
+    assert {name for name, tag in open_clip.list_pretrained() if tag == "openai"} <= {*listed}
 
 
 @pytest.mark.parametrize(
@@ -59,7 +62,6 @@ def test_every_plain_vit_of_open_clip_has_a_name():
     [
         ("ViT-B-61", "no model of this name"),
         ("hf-hub:someone/clip", "no model of this name"),
-        ("RN50", "another network"),
         ("convnext_base", "another network"),
         ("coca_ViT-B-32", "another network"),
         ("xlm-roberta-base-ViT-B-32", "another network"),
@@ -69,7 +71,7 @@ def test_every_plain_vit_of_open_clip_has_a_name():
 )
 def test_names_without_a_usable_architecture_are_errors(name, found):
     with pytest.raises(
-        WeightsError, match=f"clip.model {name}: expected a ViT .*found {found}; set clip.model to .*ViT-B-16,"
+        WeightsError, match=f"clip.model {name}: expected a ViT .*found {found}; set clip.model to .*RN50, .*ViT-B-16,"
     ):
         named_architecture(name)
 
@@ -166,17 +168,50 @@ def test_a_width_that_heads_do_not_divide_is_an_error():
         fitting_architecture(state_of({**TINY, "vision_cfg": vision}), "ViT-B-16", FILE)
 
 
-def test_resnet_clips_are_refused():
-    resnet = open_clip.get_model_config("RN50")
-    with pytest.raises(WeightsError, match=r"clip\.pt: expected a ViT, found a ResNet CLIP; use weights of a ViT"):
-        fitting_architecture(state_of(resnet, openai=True), "ViT-B-16", FILE)
+@pytest.mark.parametrize("name", ["RN50-quickgelu", "RN101-quickgelu", "RN50x4-quickgelu"])
+def test_sizes_of_resnets_of_openai_are_read_from_their_tensors(name):
+    named = named_architecture(name)
+    assert fitting_architecture(state_of(named, openai=True), "RN50x16", FILE) == named
+
+
+def test_the_sizes_of_an_unknown_resnet_are_read_from_its_tensors():
+    unknown = resnet_architecture(layers=[1, 3, 2, 1], width=24, image_size=96)
+    assert fitting_architecture(state_of(unknown), "RN50-quickgelu", FILE) == unknown
+
+
+@pytest.mark.parametrize(
+    ("found", "named", "message"),
+    [
+        ("RN50", "ViT-B-16", r"of a ViT for clip\.model ViT-B-16, found those of a ResNet; set .* RN50-quickgelu$"),
+        ("ViT-B-32", "RN50", r"of a ResNet for clip\.model RN50, found those of a ViT; set .* ViT-B-16-quickgelu$"),
+    ],
+)
+def test_a_file_of_openai_with_another_kind_of_image_network_is_refused(found, named, message):
+    state = state_of(named_architecture(found), openai=True)
+    with pytest.raises(WeightsError, match=r"^clip\.pt: expected the weights " + message):
+        fitting_architecture(state, named, FILE)
+
+
+def test_a_resnet_without_attention_pooling_is_refused():
+    state = state_of(resnet_architecture())
+    del state.tensors["visual.attnpool.positional_embedding"]
+    with pytest.raises(WeightsError, match=r"it has no visual\.attnpool\.positional_embedding; found"):
+        fitting_architecture(state, "RN50", FILE)
+
+
+def test_a_resnet_without_a_stage_is_refused():
+    state = state_of(resnet_architecture())
+    for name in [name for name in state.tensors if name.startswith("visual.layer3")]:
+        del state.tensors[name]
+    with pytest.raises(WeightsError, match=r"layout: 20 missing \(such as visual\.layer3\.0\.conv1\.weight\)"):
+        fitting_architecture(state, "RN50", FILE)
 
 
 def test_weights_of_another_kind_of_network_are_refused():
     state = StateDict(dict(torch.nn.Linear(2, 2).state_dict()), openai=False)
     with pytest.raises(
         WeightsError,
-        match=r"expected a CLIP ViT, but it has no visual\.conv1\.weight, .*found 2 tensors such as weight",
+        match=r"expected a CLIP with a ViT or a ResNet, but it has no visual\.conv1\.weight, .*found 2 tensors such",
     ):
         fitting_architecture(state, "ViT-B-16", FILE)
 
@@ -184,5 +219,5 @@ def test_weights_of_another_kind_of_network_are_refused():
 def test_an_empty_tensor_is_an_error():
     state = state_of(TINY)
     state.tensors["visual.conv1.weight"] = torch.empty(64, 3, 0, 0)
-    with pytest.raises(WeightsError, match=r"expected a CLIP ViT, but it has no visual\.conv1\.weight; found"):
+    with pytest.raises(WeightsError, match=r"ViT or a ResNet, but it has no visual\.conv1\.weight; found"):
         fitting_architecture(state, "ViT-B-16", FILE)
