@@ -4,6 +4,7 @@ import pytest
 import torch
 from open_clip.factory import get_model_config
 from open_clip.model import CLIP
+from PIL import Image
 from support.cam_cases import assert_like_the_oracle
 from support.timm_networks import timm_clip
 
@@ -66,7 +67,8 @@ def test_cams_of_small_networks_of_any_layout_equal_the_oracle(photo, settings, 
         ("mean_then_norm", "patch_mean"),
     ],
 )
-def test_cams_of_networks_of_timm_equal_the_oracle(photo, network, pooling):
+def test_cams_of_networks_of_timm_equal_the_oracle(real_data, network, pooling):
+    photo = Image.open(real_data / "JPEGImages" / "2007_000063.jpg").convert("RGB").resize((157, 121))
     clip = timm_clip(network)
     clip.visual.image_mean, clip.visual.image_std = (0.5, 0.4, 0.6), (0.5, 0.3, 0.4)
     assert_like_the_oracle(clip, photo, PromptsConfig(), pooling, attention_blocks=2)
