@@ -15,7 +15,7 @@ from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes.tasks.machine.terminal import announce
 from clipes.tasks.machine.worker_state import NetworkWorkers, WorkerSlot
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse
-from clipes.tasks.plan.run_inputs import RunInputs
+from clipes.tasks.plan.run_inputs import RunInputs, Shards
 from clipes.tasks.plan.sharding import divide_into_shards, sample_of
 from clipes.tasks.plan.time_limit import warn_of_time_limit
 from clipes.tasks.runs.prepared_run import PreparedRun
@@ -25,6 +25,7 @@ from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
 from clipes.tasks.stages.registry import STAGES, run_names
 from clipes.tasks.stages.segmenter import SEGMENTER
 from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES
+from clipes.tasks.stages.true_masks import EVALUATION_TRUE_MASKS, TRUE_MASKS, with_true_masks
 from clipes.tasks.storage.files import check_place, check_writable
 from clipes.tasks.storage.listed_store import ListedStore
 from clipes_core.config.dataset import DatasetConfig
@@ -119,7 +120,8 @@ def prepare_ranking(
         UsageError: the config, the vocabulary or the weights cannot be used; or CAMs are to be scored, but no photo
             with labels has a true mask.
     """
-    stages = (*_ranking_stages(), PROMPT_SCORES.name) if scored_photos else _ranking_stages()
+    scoring = (TRUE_MASKS.name, PROMPT_SCORES.name) if scored_photos else ()
+    stages = (*_ranking_stages(), *scoring)
     run = _prepared(config, stages, stages[-1], listing, workers, reuse, candidates)
     if not scored_photos:
         return run
@@ -306,12 +308,21 @@ def _prepared(
         shard_count=count,
         words=words,
     )
+    drawn = (inputs.shards, TRUE_MASKS), (inputs.evaluation, EVALUATION_TRUE_MASKS)
+    left_out = {stage.name for shards, stage in drawn if not _any_annotations(shards)}
+    stages = tuple(name for name in stages if name not in left_out)
+    if not {TRUE_MASKS.name, EVALUATION_TRUE_MASKS.name}.isdisjoint(stages):
+        inputs = with_true_masks(inputs, config.store)
     rejects = (*listing.rejects, *evaluation.rejects)
     notes = (*listing.notes, *(f"evaluation: {note}" for note in evaluation.notes))
     store = ListedStore(config.store)
     run = PreparedRun(inputs, store, stages, rejects, until, reuse, notes, len(evaluation.rejects))
     warn_of_time_limit(run.own_stages(), {} if reuse.fresh else run.keys, inputs, store)
     return run
+
+
+def _any_annotations(shards: Shards) -> bool:
+    return any(photo.annotations for photos in shards.values() for photo in photos)
 
 
 def _recipe(config: RunConfig, vocabulary: Vocabulary, slots: Sequence[WorkerSlot]) -> "Recipe":
