@@ -25,7 +25,7 @@ FOLDERS = {  # folder of tasks/ -> the folders that it may import; docs/architec
     "execution": ("machine", "storage", "inputs", "models", "plan", "training", "stages", "runs", "ui"),
     "report": ("machine", "storage", "inputs", "plan", "stages", "runs", "ui"),
     "ablation": ("machine", "storage", "inputs", "plan", "stages", "runs", "report"),
-    "commands": ("machine", "storage", "inputs", "models", "plan", "stages", "runs"),
+    "commands": ("machine", "storage", "inputs", "models", "plan", "stages", "runs", "ablation"),
 }
 SECOND_NAMES = ("tasks", "flows", "configs")  # these names would import the modules of clipes a second time
 

@@ -1,0 +1,96 @@
+"""Write the outcome of a reproduction as Markdown, for people, and as JSON, for programs."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from clipes.tasks.commands.reproduce.comparison import Comparison, Reproduction
+from clipes.tasks.storage.run_files import RunFiles
+
+MARKDOWN_FILE, JSON_FILE = "reproduction.md", "reproduction.json"
+MINUS, MISSING = "\N{MINUS SIGN}", "\N{EN DASH}"
+COLUMNS = ("what", "split", "published", "measured", "difference", "reasons")
+
+
+def write_files(found: Reproduction, files: RunFiles) -> str:
+    """Write reproduction.md and reproduction.json.
+
+    Args:
+        found: the outcome.
+        files: files of the folder to write to.
+
+    Returns:
+        URI of reproduction.md.
+
+    Raises:
+        StorageError: the store refuses the write.
+        TransientError: the store does not answer.
+    """
+    files.write_json(JSON_FILE, reproduction_json(found))
+    files.write_bytes(MARKDOWN_FILE, markdown(found).encode())
+    return files.uri(MARKDOWN_FILE)
+
+
+def reproduction_json(found: Reproduction) -> dict[str, Any]:
+    """Return a reproduction as plain values."""
+    rows = [
+        {
+            "id": each.number_id,
+            **each.published.model_dump(mode="json", include={"what", "data", "split", "init", "unit", "source"}),
+            "published": each.published.value,
+            "measured": each.measured,
+            "difference": each.difference,
+            "run": each.run,
+            "reasons": list(each.reasons),
+        }
+        for each in found.comparisons
+    ]
+    return {**asdict(found), "comparisons": rows}
+
+
+def table_rows(found: Reproduction) -> list[tuple[str, ...]]:
+    """Return the cells of the rows of the table, in the order of COLUMNS. The reasons are given by their numbers."""
+    return [
+        (
+            each.published.what,
+            _split(each),
+            each.published.text,
+            MISSING if each.measured is None else f"{each.measured:.1f}",
+            MISSING if each.difference is None else f"{each.difference:+.1f}".replace("-", MINUS),
+            ", ".join(str(found.reasons[reason]) for reason in each.reasons),
+        )
+        for each in found.comparisons
+    ]
+
+
+def _split(each: Comparison) -> str:
+    init = f", {each.published.init} weights" if each.published.init in ("imagenet", "coco") else ""
+    return f"{each.published.split}{init}"
+
+
+def markdown(found: Reproduction) -> str:
+    """Return a reproduction as a Markdown document."""
+    parts = [
+        f"# The paper's numbers on {found.data}",
+        *found.photos,
+        _table(COLUMNS, table_rows(found)),
+        "Scores are mIoU in %; differences are in points.",
+        _section("Possible reasons", (f"{number}. {reason}" for reason, number in found.reasons.items())),
+        _section("What differs from the paper", (f"- {each}" for each in found.deviations)),
+        _section("Not measured", (f"- {each}" for each in found.left_out)),
+    ]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _section(title: str, lines: Iterable[str]) -> str:
+    text = "\n".join(line.replace("\n", " ") for line in lines)
+    return f"## {title}\n\n{text}" if text else ""
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    rule = "|".join(["---", "---", *["---:"] * 3, "---"])
+    return "\n".join([_line(columns), f"|{rule}|", *map(_line, rows)])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
