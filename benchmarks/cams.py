@@ -35,7 +35,7 @@ from published_cams import save_cams
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes.tasks.machine.devices import cores
 from clipes.tasks.models.clip import load_clip
-from clipes_core.backbone import Backbone
+from clipes_core.backbones.vit import VitBackbone
 from clipes_core.cams import photo_cams
 from clipes_core.config.pseudo_masks import CamConfig, ClipConfig, PromptsConfig
 from clipes_core.prompts import text_feature, vocabulary_texts
@@ -165,7 +165,7 @@ def compute_cams(pipe: Connection, config: ClipConfig, precisions: list[str], th
     torch.set_num_threads(threads)
     clip = load_clip(config)
     texts = read_texts(clip)
-    backbones = {precision: Backbone(clip.model.visual, precision=precision) for precision in precisions}
+    backbones = {precision: VitBackbone(clip.model.visual, precision=precision) for precision in precisions}
     while question := pipe.recv():
         precision, image, class_ids = question
         (cams,) = photo_cams(backbones[precision], texts, [image], [class_ids], CamConfig())
@@ -260,7 +260,7 @@ def measure_alone(config: ClipConfig, precision: str, size: str) -> Alone:
     random = np.random.default_rng(0)
     image = Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
     clip = load_clip(config)
-    texts, backbone = read_texts(clip), Backbone(clip.model.visual, precision=precision)
+    texts, backbone = read_texts(clip), VitBackbone(clip.model.visual, precision=precision)
     turns = [timed(lambda: photo_cams(backbone, texts, [image], [FIRST_IDS], CamConfig()))[1] for _ in range(4)]
     patches = math.ceil(width / backbone.patch_size) * math.ceil(height / backbone.patch_size)
     return Alone(precision, size, patches, float(np.median(turns[1:])), peak_memory_mib())

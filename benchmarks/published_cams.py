@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from clipes_core.affinity import box_mask
-from clipes_core.backbone import OPENAI_MEAN, OPENAI_STD
+from clipes_core.backbones.backbone import OPENAI_MEAN, OPENAI_STD
 
 ATTENTION_BLOCKS, SINKHORN_ROUNDS, BOX_THRESHOLD, EPSILON = 8, 3, 0.4, 1e-7
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from clipes_core.affinity import Attention
-from clipes_core.backbone import Backbone, Encoded
+from clipes_core.backbones.backbone import Backbone, Encoded
 from clipes_core.config.pseudo_masks import CamConfig
 from clipes_core.device import Job, download, finish, with_float64
 from clipes_core.errors import ShapeError

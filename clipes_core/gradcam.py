@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from clipes_core.backbone import Encoded
+from clipes_core.backbones.backbone import Encoded
 from clipes_core.device import upload
 from clipes_core.errors import ShapeError
 from clipes_core.flattened import by_photo
@@ -78,7 +78,7 @@ def gradcam(encoded: Encoded, gradients: torch.Tensor, counts: Sequence[int]) ->
         raise ShapeError(f"gradients of {batch} photos must be ({sum(counts)}, {dim}), got {tuple(gradients.shape)}")
     largest = gradients.abs().amax(dim=-1, keepdim=True)
     scaled = (GRADIENT_PEAK * gradients / torch.where(largest > 0, largest, 1.0)).to(encoded.embedding)
-    patches = encoded.features[:, 1:].transpose(1, 2)
+    patches = encoded.features.transpose(1, 2)
     channel_weights = encoded.pull_back(scaled, counts)
     maps = by_photo(channel_weights, counts, lambda photos, weights: weights @ patches[photos]).relu()
     raw = maps.unflatten(-1, encoded.grid_hw)

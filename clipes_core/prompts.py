@@ -1,8 +1,8 @@
 """Build the sentences that CLIP reads for each class, fuse synonyms, and compute text features."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from clipes_core.config.pseudo_masks import PromptsConfig
 from clipes_core.errors import ConfigError, PromptError, WeightsError
@@ -13,7 +13,17 @@ from clipes_core.vocabulary import Vocabulary
 if TYPE_CHECKING:
     import torch
 
-Tokenizer = Callable[..., "torch.Tensor"]  # an OpenCLIP tokenizer; see the argument of `text_feature`
+
+class Tokenizer(Protocol):
+    """Turns texts into the tokens that a text network reads."""
+
+    context_length: int
+
+    def __call__(self, texts: Sequence[str]) -> "torch.Tensor":
+        """Return (number of texts, context_length) int64 tokens. Short texts are padded, and long ones truncated."""
+
+    def count(self, text: str) -> int:
+        """Return the number of tokens of a text, without padding or truncation."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +105,7 @@ def text_feature(clip: Any, tokenizer: Tokenizer, phrases: Sequence[str], templa
 
     Args:
         clip: an OpenCLIP model.
-        tokenizer: function `tokenizer(texts, context_length)`. It returns the tokens of the texts, padded with zeros to
-            (number of texts, context length) int64. The default of `context_length` is CLIP's context length.
+        tokenizer: tokenizer of the model's text network.
         phrases: one or more phrases. The features of each phrase are first averaged over the templates. The resulting
             features are then averaged over the phrases.
         templates: one or more templates, each of which contains {}.
@@ -132,14 +141,11 @@ def checked_tokens(tokenizer: Tokenizer, texts: list[str]) -> "torch.Tensor":
     Raises:
         PromptError: a text has more tokens than CLIP reads. The message contains the text and the limit.
     """
-    tokens = tokenizer(texts)
-    context_length = tokens.shape[1]
-    # The tokenizer truncates long texts silently. Therefore tokenize with a context that is one token longer: its last
-    # position holds a token only if the text does not fit CLIP's own context.
-    for text, row in zip(texts, tokenizer(texts, context_length + 1), strict=True):
-        if row[-1] != 0:
-            raise PromptError(f"{text!r} has more than the {context_length} tokens that CLIP reads: shorten it")
-    return tokens
+    limit = tokenizer.context_length
+    for text in texts:
+        if tokenizer.count(text) > limit:
+            raise PromptError(f"{text!r} has more than the {limit} tokens that CLIP reads: shorten it")
+    return tokenizer(texts)
 
 
 def _unit(vector: "torch.Tensor") -> "torch.Tensor":

@@ -55,5 +55,6 @@ NOTEBOOK = Extra("notebook", module="pandas", requirements="80 MB of disk space"
 PYDENSECRF = Extra("pydensecrf", module="pydensecrf", requirements="Python 3.11 or 3.12 and a C++ compiler")
 RAY = Extra("ray", module="ray", requirements="240 MB of disk space")
 S3 = Extra("s3", module="s3fs", requirements="25 MB of disk space")
+TOKENIZERS = Extra("tokenizers", module="tokenizers", requirements="12 MB of disk space")
 TRAIN = Extra("train", module="mmseg", requirements="160 MB of disk space")
-EXTRAS = (NOTEBOOK, PYDENSECRF, RAY, S3, TRAIN)
+EXTRAS = (NOTEBOOK, PYDENSECRF, RAY, S3, TOKENIZERS, TRAIN)

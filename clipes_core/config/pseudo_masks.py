@@ -29,6 +29,11 @@ class ClipConfig(Section):
         description="Weights of the model: clipes-demo, an OpenCLIP tag, the path or URI of a file, or random:SEED. "
         "random:SEED gives random weights, for example to test a run without a download.",
     )
+    tokenizer: str = Field(
+        "auto",
+        description="Tokenizer of models whose tokenizer is not CLIP's own, such as SigLIP: a folder with the files "
+        "tokenizer.json and tokenizer_config.json. auto: the files that OpenCLIP names, from the Hugging Face hub.",
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16", "fast"] = Field(
         "auto",
         description="Numerical precision of CLIP's image network. auto: fp16 on a CUDA GPU, otherwise fp32. fast: "

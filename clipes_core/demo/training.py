@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 
-from clipes_core.backbone import OPENAI_MEAN, OPENAI_STD
+from clipes_core.backbones.backbone import OPENAI_MEAN, OPENAI_STD
 from clipes_core.config.section import Section
 
 LOGIT_SCALE_MAX = math.log(100)

@@ -1,8 +1,7 @@
 """Run the last block of CLIP's image network, and pass gradients of the image embedding back to the features.
 
-Grad-CAM weights each channel of the features A by the mean over the patches of a gradient (CLIP-ES eq. (2)). Autograd
-can compute this mean for every network. For the layout of OpenAI's networks with patch_mean pooling, this module has a
-closed form, which is faster:
+Grad-CAM weights each channel of the features A by the mean over the patches of a gradient (CLIP-ES eq. (2)). For the
+layout of OpenAI's networks with patch_mean pooling, this module has a closed form, which is faster than autograd:
 
 - The gradient with respect to the pooled token is the same for all patches. The product of this gradient with the last
   weights of the MLP is therefore a vector, and one product of the patches with these weights serves all gradients.
@@ -11,58 +10,25 @@ closed form, which is faster:
   with the attention, which serves all gradients.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from open_clip.transformer import QuickGELU
+from open_clip.transformer import QuickGELU, VisionTransformer
 from torch import nn
 
-from clipes_core.device import upload
+from clipes_core.backbones.pull_back import PullBack
 from clipes_core.flattened import by_photo
 from clipes_core.vit.precision import QUICK_GELU
 from clipes_core.vit.residual_block import attend_and_project, attention_heads, attention_parts
 
-# Turns (S, D) gradients with respect to the embeddings of photos into the (S, C) means over the patches of the
-# gradients with respect to the features. The gradients are ordered photo by photo. The second argument says how many
-# gradients each photo has.
-PullBack = Callable[[torch.Tensor, Sequence[int]], torch.Tensor]
-
-
-def by_autograd(embed: Callable[[torch.Tensor], torch.Tensor], features: torch.Tensor) -> tuple[torch.Tensor, PullBack]:
-    """Compute embeddings, and pull gradients back with autograd.
-
-    Args:
-        embed: computes the (B, D) embeddings from the features.
-        features: (B, 1 + hw, C), output of the last block's ln_1.
-
-    Returns:
-        (B, D) embeddings, and the function that pulls gradients back.
-    """
-    leaf = features.detach().requires_grad_(True)
-    with torch.enable_grad():
-        embedding = embed(leaf)
-
-    def pull_back(gradients: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
-        # a pass through the graph takes one gradient per photo, which is 0 for photos that have no more gradients
-        most = max(counts)
-        slots = [photo * most + slot for photo, count in enumerate(counts) for slot in range(count)]
-        own = upload(np.asarray(slots), gradients.device)
-        padded = gradients.new_zeros(len(counts) * most, gradients.shape[1]).index_copy(0, own, gradients)
-        per_pass = [
-            torch.autograd.grad(embedding, leaf, grad_outputs=each, retain_graph=True)[0][:, 1:].mean(dim=1)
-            for each in padded.unflatten(0, (-1, most)).unbind(dim=1)
-        ]
-        return torch.stack(per_pass, dim=1).flatten(0, 1)[own]
-
-    return embedding.detach(), pull_back
-
 
 def has_closed_form(visual: Any, pooling: str) -> bool:
-    """Return whether `in_closed_form` supports a network: patch_mean pooling, SiLU or QuickGELU, and no layer scale.
+    """Return whether `in_closed_form` supports a network.
+
+    It supports OpenCLIP's own ViTs with patch_mean pooling, SiLU or QuickGELU, and no layer scale.
 
     Args:
         visual: visual tower of an OpenCLIP model.
@@ -71,6 +37,7 @@ def has_closed_form(visual: Any, pooling: str) -> bool:
     block = visual.transformer.resblocks[-1]
     return (
         pooling == "patch_mean"
+        and isinstance(visual, VisionTransformer)
         and not visual.final_ln_after_pool
         and isinstance(block.mlp.gelu, nn.SiLU | QuickGELU)
         and isinstance(block.ls_1, nn.Identity)

@@ -37,16 +37,22 @@ class VariantResult:
     variant: Variant
     runs: tuple[VariantRun, ...]
 
+    def by_seed(self, figure: str) -> dict[str, float]:
+        """Return a figure of each run, by its seed as text, without the runs that do not have it."""
+        found = {str(dict(run.seed)): value_of(run.metrics, figure) for run in self.runs}
+        return {seed: value for seed, value in found.items() if value is not None}
+
     def values(self, figure: str) -> tuple[float, ...]:
         """Return a figure of each run, without the runs that do not have it."""
-        found = (value_of(run.metrics, figure) for run in self.runs)
-        return tuple(value for value in found if value is not None)
+        return tuple(self.by_seed(figure).values())
 
     def differences(self, figure: str, reference: "VariantResult") -> tuple[float, ...]:
-        """Return how much a figure of each run exceeds that of the reference's run with the same seed."""
-        pairs = zip(self.runs, reference.runs, strict=True)
-        values = ((value_of(own.metrics, figure), value_of(other.metrics, figure)) for own, other in pairs)
-        return tuple(own - other for own, other in values if own is not None and other is not None)
+        """Return how much a figure of each run exceeds that of the reference's run with the same seed.
+
+        Seeds that only one of the variants has are left out. While an ablation runs, its last variant lacks some.
+        """
+        own, others = self.by_seed(figure), reference.by_seed(figure)
+        return tuple(value - others[seed] for seed, value in own.items() if seed in others)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The Prefect task that reuses or makes shards, and the final states that the Prefect UI shows."""
+"""The Prefect task that reuses or makes shards, its threads, and the final states that the Prefect UI shows."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.context import TaskRunContext
 from prefect.states import Cancelled, Completed
+from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task
+from typing_extensions import override
 
 from clipes.tasks.execution.shard_retries import retry_options, shards_to_make
 from clipes.tasks.execution.stage_shards import StageShards
@@ -85,6 +87,20 @@ def named_task(stage: str, config: RunConfig, cached: bool = False) -> Task[Any,
         tags=[] if cached else [stage],
         **retry_options(config.execution.retries),
     )
+
+
+class TaskRunThreads(ThreadPoolTaskRunner[Any]):
+    """Threads that end each task run that has begun by its own state, even if the run stops.
+
+    Prefect's class marks a task run as Crashed, which the UI shows in red, if the threads are closed between the start
+    of the task run and the call of its function. Here, the function is called: the runner has been cancelled by
+    then, so the shard stops at once, and the task run ends as NotRun. Task runs that have not begun never start.
+    """
+
+    @override
+    def cancel_all(self) -> None:
+        self._cancel_events.clear()  # with these events, Prefect's class would end the task runs
+        super().cancel_all()
 
 
 def _counts(*records: ShardRecord) -> str:

@@ -12,11 +12,10 @@ from typing import Any
 
 from prefect import allow_failure
 from prefect.futures import PrefectFuture
-from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task
 
 from clipes.tasks.execution.cached_shards import find_cached
-from clipes.tasks.execution.prefect_task import named_task
+from clipes.tasks.execution.prefect_task import TaskRunThreads, named_task
 from clipes.tasks.execution.runner import Runner
 from clipes.tasks.execution.stage_shards import StageShards
 from clipes.tasks.machine.background import in_background
@@ -54,7 +53,7 @@ class _PlannedTaskRun:
     stage_shards: StageShards
     shards: tuple[int, ...]
     label: str
-    threads: ThreadPoolTaskRunner[Any]
+    threads: TaskRunThreads
     upstream: tuple["_PlannedTaskRun", ...]
     dependants: list["_PlannedTaskRun"] = field(default_factory=list)
     waits_for: int = 0
@@ -75,7 +74,7 @@ class Scheduler:
     many shards in the store that the other run has already made.
     """
 
-    def __init__(self, ledger: Ledger, runner: Runner, threads: dict[str, ThreadPoolTaskRunner[Any]]) -> None:
+    def __init__(self, ledger: Ledger, runner: Runner, threads: dict[str, TaskRunThreads]) -> None:
         self._ledger, self._runner, self._threads = ledger, runner, threads
         self.first_task_runs: dict[str, uuid.UUID] = {}  # stage -> its first task run
         self._stage_shards: dict[str, StageShards] = {}
@@ -116,7 +115,7 @@ class Scheduler:
         shards: tuple[int, ...],
         task: Task[Any, Any],
         label: str,
-        threads: ThreadPoolTaskRunner[Any],
+        threads: TaskRunThreads,
     ) -> None:
         """Plan one task run for some shards of a stage."""
         stage, run = stage_shards.stage, stage_shards.run
@@ -254,15 +253,15 @@ def scheduler_for(run: PreparedRun, ledger: Ledger, runner: Runner) -> Iterator[
         return rows_done(ledger, runner, stage)
 
     with ExitStack() as stack:
-        threads: dict[str, ThreadPoolTaskRunner[Any]] = {}
+        threads: dict[str, TaskRunThreads] = {}
         scheduler = Scheduler(ledger, runner, threads)
         task_runs = scheduler.first_task_runs
         stack.enter_context(show_stage_tables_in_ui(run.config.name, ledger, task_runs))  # when the counts are final
         threads |= {
-            kind: stack.enter_context(ThreadPoolTaskRunner(max_workers=thread_count(runner.most_jobs(kind))))
+            kind: stack.enter_context(TaskRunThreads(max_workers=thread_count(runner.most_jobs(kind))))
             for kind in ("cpu", "gpu")
         }
-        threads["cached"] = stack.enter_context(ThreadPoolTaskRunner(max_workers=1))
+        threads["cached"] = stack.enter_context(TaskRunThreads(max_workers=1))
         stack.callback(runner.cancel)
         stack.enter_context(show_progress(run.config.name, totals, done))
         stack.enter_context(show_progress_in_ui(run.config.name, totals, done, task_runs))

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from clipes.tasks.machine.shipped_files import CLIP_MODELS
 from clipes.tasks.models.clip_architecture import fitting_architecture, named_architecture
+from clipes.tasks.models.clip_models.building import build_clip, build_without_memory
+from clipes.tasks.models.clip_models.normalisation import Normalisation, tag_normalisation, usual_normalisation
+from clipes.tasks.models.clip_models.tokenizers import open_tokenizer, tokenizer_digest
 from clipes.tasks.models.package_files import package_version
 from clipes.tasks.models.weight_files import (
     HubError,
@@ -29,8 +32,9 @@ from clipes_core.config.uri import is_uri
 from clipes_core.errors import WeightsError
 
 if TYPE_CHECKING:
-    import torch
-    from open_clip.model import CLIP
+    from open_clip.model import CLIP, CustomTextCLIP
+
+    from clipes_core.prompts import Tokenizer
 
 
 PRETRAINED = "clip.pretrained"
@@ -42,13 +46,14 @@ class Clip:
     """A frozen CLIP model with its tokenizer.
 
     Attributes:
-        model: OpenCLIP's CLIP with a VisionTransformer; float32, on the CPU, in eval mode, without gradients.
+        model: OpenCLIP's model; float32, on the CPU, in eval mode, without gradients. Its image network has the
+            attributes `image_mean` and `image_std` if it does not normalise photos as OpenAI's CLIP does.
         tokenizer: turns N texts into (N, context_length) int64 tokens.
         digest: digest of the weights, 16 hex characters; see `weights_digest`.
     """
 
-    model: "CLIP"
-    tokenizer: "Callable[[list[str]], torch.Tensor]"
+    model: "CLIP | CustomTextCLIP"
+    tokenizer: "Tokenizer"
     digest: str
 
 
@@ -66,16 +71,22 @@ def load_clip(config: ClipConfig) -> Clip:
         The model with its tokenizer.
 
     Raises:
-        WeightsError: `named_architecture` does not accept `clip.model`; or the weights are missing or damaged, or
-            contain NaN or infinity; or `fitting_architecture` refuses the weights.
+        WeightsError: `named_architecture` does not accept `clip.model`; or the weights or the tokenizer are missing or
+            damaged, or the weights contain NaN or infinity; or `fitting_architecture` refuses the weights.
         TransientError: the server from which the weights are downloaded does not answer.
     """
     architecture = named_architecture(config.model)
+    tokenizer = open_tokenizer(config, architecture["text_cfg"])
     seed = _seed(config)
     if seed is not None:
-        return _clip(_random_model(architecture, seed), _random_digest(config.model, seed))
-    path = _weights_file(config)
-    return _clip(_load_model(config.model, path), file_digest(path))
+        model, own_digest = _random_model(architecture, seed), _random_digest(config.model, seed)
+    else:
+        path = _weights_file(config)
+        model, own_digest = _load_model(config.model, path), file_digest(path)
+    normalisation = _normalisation(config, architecture)
+    if normalisation:
+        model.visual.image_mean, model.visual.image_std = normalisation
+    return Clip(model.eval().requires_grad_(False), tokenizer, _digest(config, architecture, own_digest))
 
 
 def weights_digest(config: ClipConfig) -> str:
@@ -87,15 +98,18 @@ def weights_digest(config: ClipConfig) -> str:
 
     Returns:
         16 hex characters of a SHA-256. For a file, the digest covers only the file's bytes, not `clip.model`. For
-        `random:SEED`, the digest covers the model's name, the seed, and the versions of torch and OpenCLIP.
+        `random:SEED`, the digest covers the model's name, the seed, and the versions of torch, OpenCLIP and timm. A
+        tokenizer other than that of OpenAI's CLIP, and another normalisation of photos, count too.
 
     Raises:
-        WeightsError: `named_architecture` does not accept `clip.model`, or the file or tag does not exist.
+        WeightsError: `named_architecture` does not accept `clip.model`, or the file, the tag or the tokenizer does not
+            exist.
         TransientError: the server from which the weights are downloaded does not answer.
     """
-    named_architecture(config.model)
+    architecture = named_architecture(config.model)
     seed = _seed(config)
-    return file_digest(_weights_file(config)) if seed is None else _random_digest(config.model, seed)
+    own_digest = file_digest(_weights_file(config)) if seed is None else _random_digest(config.model, seed)
+    return _digest(config, architecture, own_digest)
 
 
 def find_weights(config: ClipConfig) -> WeightsPlace | None:
@@ -130,15 +144,24 @@ def context_length(model_name: str) -> int:
     return int(named_architecture(model_name)["text_cfg"]["context_length"])
 
 
-def _clip(model: "CLIP", digest: str) -> Clip:
-    import open_clip
+def _normalisation(config: ClipConfig, architecture: dict[str, Any]) -> Normalisation | None:
+    """Return how photos are normalised for the weights of a config; None if it is as for OpenAI's CLIP."""
+    entry = _tag_entry(config.model, config.pretrained)
+    return tag_normalisation(entry) if entry else usual_normalisation(config.model, architecture)
 
-    tokenizer = open_clip.SimpleTokenizer(context_length=model.context_length)
-    return Clip(model.eval().requires_grad_(False), tokenizer, digest)
+
+def _digest(config: ClipConfig, architecture: dict[str, Any], own_digest: str) -> str:
+    """Add to the digest of weights what else decides the output of the model, if it is not that of OpenAI's CLIP."""
+    others = (tokenizer_digest(config, architecture["text_cfg"]), _normalisation(config, architecture))
+    if others == (None, None):
+        return own_digest
+    return hashlib.sha256(repr((own_digest, *others)).encode()).hexdigest()[:16]
 
 
 def _random_digest(model_name: str, seed: int) -> str:
     parts = (model_name, seed, package_version("torch"), package_version("open_clip"))
+    if "timm_model_name" in named_architecture(model_name)["vision_cfg"]:
+        parts += (package_version("timm"),)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
@@ -153,20 +176,19 @@ def _seed(config: ClipConfig) -> int | None:
     )
 
 
-def _random_model(architecture: dict[str, Any], seed: int) -> "CLIP":
+def _random_model(architecture: dict[str, Any], seed: int) -> "CLIP | CustomTextCLIP":
     """Build a network whose random weights depend only on the architecture and a seed.
 
     The state of torch's random generator does not change.
     """
     import torch
-    from open_clip.model import CLIP
 
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return CLIP(**architecture)
+        return build_clip(architecture)
 
 
-def _load_model(model_name: str, path: Path) -> "CLIP":
+def _load_model(model_name: str, path: Path) -> "CLIP | CustomTextCLIP":
     """Build the network that fits the tensors in a file, and load the tensors into it as float32."""
     from clipes.tasks.models.state_dicts import check_weights, read_state_dict
 
@@ -228,21 +250,13 @@ def _hub_entry(model_name: str, tag: str) -> str:
     """Return the place on the Hugging Face hub, as `hub_file` accepts it, of the weights of an OpenCLIP tag.
 
     Raises:
-        WeightsError: these weights belong to another network, need photos that are normalised in another way, or are
-            not on the hub.
+        WeightsError: these weights belong to another network, or are not on the hub.
     """
-    from open_clip.constants import OPENAI_DATASET_MEAN
-
     trained = _tag_entry(model_name, tag)
     if trained.get("quick_gelu", False) != named_architecture(model_name).get("quick_gelu", False):
         raise WeightsError(
             f"clip.pretrained {tag}: these weights were trained with QuickGELU, but {model_name} has GELU; "
             f"set clip.model to {model_name}-quickgelu"
-        )
-    if trained["mean"] != OPENAI_DATASET_MEAN:
-        raise WeightsError(
-            f"clip.pretrained {tag}: these weights need photos that are normalised with the mean {trained['mean']}, "
-            f"but clipes normalises photos with CLIP's mean; choose another tag of {model_name}"
         )
     if not trained.get("hf_hub"):  # OpenCLIP has all weights of the models that clipes can build on the hub
         raise WeightsError(
@@ -268,9 +282,5 @@ def _at_hub(config: ClipConfig, find: Callable[[str], Found]) -> Found:
 
 def _about_gigabytes(model_name: str) -> float:
     """Return the size [GB] of a file with the weights of a model as float32."""
-    import torch
-    from open_clip.model import CLIP
-
-    with torch.device("meta"):  # which allocates no memory
-        model = CLIP(**named_architecture(model_name))
+    model = build_without_memory(named_architecture(model_name))
     return sum(parameter.nbytes for parameter in model.parameters()) / 1e9

@@ -2,9 +2,9 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -21,10 +21,13 @@ from clipes.tasks.inputs.templates import shipped_templates
 from clipes.tasks.machine.devices import cores
 from clipes.tasks.machine.interruption import sigint_blocked
 from clipes.tasks.machine.worker_state import end_with_parent
+from clipes.tasks.models.clip import load_clip
 from clipes.tasks.models.clip_architecture import named_architecture
 from clipes.tasks.storage.files import write_atomically
+from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.demo.captions import make_caption
 from clipes_core.demo.scenes import Scene, scene_of_seed
+from clipes_core.demo.template_uses import TemplateUse, varied_uses
 from clipes_core.demo.training import ClipTrainer, TrainingConfig
 from clipes_core.errors import ConfigError
 
@@ -55,13 +58,20 @@ class Pace:
     compiled: bool = True
 
 
-def train_demo_clip(folder: Path, seed: int, samples: int | None = None, checkpoint_steps: int = 200) -> Path:
+def train_demo_clip(
+    folder: Path,
+    settings: Mapping[str, Any],
+    varied: bool = False,
+    image_from: str | None = None,
+    checkpoint_steps: int = 200,
+) -> Path:
     """Train the demo's CLIP. Captions use the candidate templates that are part of clipes.
 
     Args:
         folder: as for `train_clip`.
-        seed: seed of the training.
-        samples: number of training samples; None for the default of `TrainingConfig`.
+        settings: settings of `TrainingConfig` that differ from the defaults.
+        varied: if true, captions use each template as `varied_uses` says. If false, they use all templates alike.
+        image_from: as for `train_clip`.
         checkpoint_steps: number of training steps between two checkpoints.
 
     Returns:
@@ -70,42 +80,71 @@ def train_demo_clip(folder: Path, seed: int, samples: int | None = None, checkpo
     Raises:
         ConfigError: as for `train_clip`.
     """
-    config = TrainingConfig(seed=seed) if samples is None else TrainingConfig(seed=seed, samples=samples)
-    return train_clip(DEMO_MODEL, config, shipped_templates(), folder, Pace(checkpoint_steps=checkpoint_steps))
+    templates = shipped_templates()
+    uses = varied_uses(templates) if varied else tuple(TemplateUse(template) for template in templates)
+    pace = Pace(checkpoint_steps=checkpoint_steps)
+    return train_clip(DEMO_MODEL, TrainingConfig(**settings), uses, folder, pace, image_from)
 
 
-def train_clip(model_name: str, config: TrainingConfig, templates: Sequence[str], folder: Path, pace: Pace) -> Path:
+def train_clip(
+    model_name: str,
+    config: TrainingConfig,
+    uses: Sequence[TemplateUse],
+    folder: Path,
+    pace: Pace,
+    image_from: str | None = None,
+) -> Path:
     """Train a CLIP on generated scenes and captions, or resume an interrupted training run.
 
     Args:
         model_name: name of a model config that OpenCLIP knows.
         config: settings of the training.
-        templates: templates of the captions; each contains {}.
+        uses: templates of the captions, and how the captions use them.
         folder: folder for checkpoint.pt, log.txt and weights.safetensors (half precision); created if it does not
             exist.
         pace: how often to generate scenes, write log lines and save checkpoints.
+        image_from: weights of the same model, as `clip.pretrained`, from which the image network starts; None for
+            random weights. The text network always starts from random weights, so it knows the templates only from
+            `uses`.
 
     Returns:
         The path of the weights.
 
     Raises:
         ConfigError: the checkpoint in the folder is damaged, or belongs to a training run with different settings.
+        WeightsError: as for `load_clip`, about the weights of `image_from`.
     """
-    trainer = open_training(model_name, config, templates, folder)
-    for _ in training_steps(trainer, templates, folder, pace):
+    trainer = open_training(model_name, config, uses, folder, image_from)
+    for _ in training_steps(trainer, uses, folder, pace):
         pass
     return write_weights(trainer, folder)
 
 
-def open_training(model_name: str, config: TrainingConfig, templates: Sequence[str], folder: Path) -> ClipTrainer:
+def open_training(
+    model_name: str,
+    config: TrainingConfig,
+    uses: Sequence[TemplateUse],
+    folder: Path,
+    image_from: str | None = None,
+) -> ClipTrainer:
     """Return a trainer that resumes from the checkpoint in `folder`, or starts at step 0 if there is no checkpoint.
 
     The arguments and errors are the same as for `train_clip`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
-    settings = {"model": model_name, "templates": list(templates), **config.model_dump()}
-    trainer = ClipTrainer(_model(model_name), config)
+    model, start = _model(model_name), None
+    if image_from is not None:
+        start = load_clip(ClipConfig(model=model_name, pretrained=image_from))
+        model.visual.load_state_dict(start.model.visual.state_dict())
+    templates = [asdict(use) for use in uses]
+    settings = {
+        "model": model_name,
+        "templates": templates,
+        "image_from": start and start.digest,
+        **config.model_dump(),
+    }
+    trainer = ClipTrainer(model, config)
     checkpoint = folder / CHECKPOINT
     if not checkpoint.exists():
         _save(checkpoint, {"settings": settings, **trainer.state_dict()})
@@ -120,7 +159,7 @@ def open_training(model_name: str, config: TrainingConfig, templates: Sequence[s
     return trainer
 
 
-def training_steps(trainer: ClipTrainer, templates: Sequence[str], folder: Path, pace: Pace) -> Iterator[int]:
+def training_steps(trainer: ClipTrainer, uses: Sequence[TemplateUse], folder: Path, pace: Pace) -> Iterator[int]:
     """Train up to the last step, and write log lines and checkpoints.
 
     Yields:
@@ -134,7 +173,7 @@ def training_steps(trainer: ClipTrainer, templates: Sequence[str], folder: Path,
         trainer.model.visual.transformer.forward = torch.compile(
             trainer.model.visual.transformer.forward, dynamic=False
         )
-    for images, captions in _batches(trainer, templates, pace):
+    for images, captions in _batches(trainer, uses, pace):
         torch.manual_seed(config.seed * 1_000_003 + trainer.step)  # seeds the patch dropout
         losses.append(trainer.train_step(images, [tokenizer(texts) for texts in captions]))
         last = trainer.step == config.steps
@@ -164,7 +203,7 @@ def _model(model_name: str) -> CLIP:
 
 
 def _batches(
-    trainer: ClipTrainer, templates: Sequence[str], pace: Pace
+    trainer: ClipTrainer, uses: Sequence[TemplateUse], pace: Pace
 ) -> Iterator[tuple[torch.Tensor, list[list[str]]]]:
     """Yield the batch of each step, starting at the trainer's current step.
 
@@ -186,16 +225,17 @@ def _batches(
             in_pass, place = divmod(inside, steps)
             order = np.random.default_rng([ORDER, config.seed, turn, in_pass]).permutation(pace.scenes)
             chosen = [scenes[index] for index in order[place * config.batch : (place + 1) * config.batch]]
-            yield _batch(np.random.default_rng([CAPTIONS, config.seed, trainer.step]), chosen, config, templates)
+            yield _batch(np.random.default_rng([CAPTIONS, config.seed, trainer.step]), chosen, config, uses)
 
 
 def _batch(
-    rng: np.random.Generator, scenes: list[Scene], config: TrainingConfig, templates: Sequence[str]
+    rng: np.random.Generator, scenes: list[Scene], config: TrainingConfig, uses: Sequence[TemplateUse]
 ) -> tuple[torch.Tensor, list[list[str]]]:
     images, captions = [], []
     for scene in scenes:
         images.append(scene.image_rgb[:, ::-1] if rng.random() < 0.5 else scene.image_rgb)
-        captions.append([make_caption(rng, scene, templates) for _ in range(config.captions)])
+        others = [scenes[int(rng.integers(len(scenes)))] for _ in range(config.captions)]
+        captions.append([make_caption(rng, scene, other, uses) for other in others])
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
     return pixels, [list(one_of_each) for one_of_each in zip(*captions, strict=True)]
 

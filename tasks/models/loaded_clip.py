@@ -9,7 +9,8 @@ import torch
 from clipes.tasks.machine.worker_state import current_worker
 from clipes.tasks.models.clip import Clip, load_clip
 from clipes.tasks.models.weight_files import check_unchanged
-from clipes_core.backbone import Backbone
+from clipes_core.backbones.backbone import Backbone
+from clipes_core.backbones.kinds import open_backbone
 from clipes_core.config.pseudo_masks import ClipConfig
 
 
@@ -51,10 +52,10 @@ def image_network(clip: Clip, config: ClipConfig, device: str, precision: str) -
         precision: precision of the matrix products, which must not be auto.
 
     Raises:
-        WeightsError: the image network is not a ViT that `Backbone` supports.
+        WeightsError: clipes does not support this kind of image network.
     """
     torch.backends.cudnn.allow_tf32 = False  # a GPU would otherwise round the pixels that the patch embedding reads
-    return Backbone(clip.model.visual, config.pooling, device, precision)
+    return open_backbone(clip.model.visual, config.pooling, device, precision)
 
 
 @contextmanager

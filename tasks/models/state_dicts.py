@@ -35,7 +35,8 @@ class StateDict:
     """The weights of one network.
 
     Attributes:
-        tensors: floating-point tensors by dotted name, on the CPU, with the file's dtypes; `logit_scale` is 0-d.
+        tensors: floating-point tensors by dotted name, on the CPU, with the file's dtypes; `logit_scale` and
+            `logit_bias` are 0-d.
         openai: true if the content of the file shows that OpenAI made the file. OpenAI's networks use QuickGELU.
     """
 
@@ -143,14 +144,15 @@ def _named_tensors(content: Any) -> dict[str, torch.Tensor]:
 
 
 def _weights(tensors: dict[str, torch.Tensor]) -> StateDict:
-    """Return the tensors that are weights. A `logit_scale` with one element becomes 0-d, as in OpenAI's files."""
+    """Return the tensors that are weights. Scale and bias of the logits become 0-d, as in OpenAI's files."""
     weights = {
         name: tensor
         for name, tensor in tensors.items()
         if tensor.is_floating_point() and not name.endswith("attn_mask")
     }
-    if weights.get("logit_scale", torch.empty(0)).numel() == 1:
-        weights["logit_scale"] = weights["logit_scale"].reshape(())
+    for name in ("logit_scale", "logit_bias"):
+        if weights.get(name, torch.empty(0)).numel() == 1:
+            weights[name] = weights[name].reshape(())
     return StateDict(weights, openai=OPENAI_BUFFER in tensors)
 
 

@@ -240,4 +240,6 @@ def hub_file(place: str, value: str) -> Path:
 def _hub_names(place: str) -> tuple[str, tuple[str, ...]]:
     """Return the repository and the possible names of a file on the hub, the preferred one first."""
     repository, name = posixpath.split(place)
+    if name.endswith(".json"):  # no weights
+        return repository, (name,)
     return repository, (f"{posixpath.splitext(name)[0]}.safetensors", name) if name else HUB_NAMES

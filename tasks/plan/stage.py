@@ -63,6 +63,7 @@ class Stage(ABC):
             task run of its shard rebuilds the artifact before the main process reads the artifact.
         ranks_templates: if True, the stage is part of the ranking of templates. Only `clipes prompts`, and runs with
             `prompts.template: auto`, have such stages.
+        ranks_words: if True, the stage is part of the ranking of words. Only `clipes synonyms` has such stages.
         enabled_by: text for error messages: the setting that adds the stage to a run, such as `train.enabled=true`.
             A stage that overrides `enabled` must set this text.
         stored_as: another stage. If it is set, the artifacts of this stage are stored under the name and the key of the
@@ -80,6 +81,7 @@ class Stage(ABC):
     sampled: bool = False
     pooled: bool = False
     ranks_templates: bool = False
+    ranks_words: bool = False
     enabled_by: str = ""
     stored_as: "Stage | None" = None
 

@@ -133,6 +133,27 @@ def prepare_ranking(
     return run.with_inputs(run.inputs.with_sample(sample_of(with_truth, scored_photos)))
 
 
+def prepare_word_ranking(
+    config: RunConfig, words: tuple[str, ...], listing: Listing, workers: NetworkWorkers, reuse: Reuse = REUSE_ALL
+) -> PreparedRun:
+    """Compute the keys and shards of a ranking of words.
+
+    Args:
+        config: configuration of the run; it must name its template.
+        words: words to rank, without duplicates.
+        listing: photos of the data set.
+        workers: the GPU workers. Their devices decide what the precision `auto` means, and their weights the keys.
+        reuse: which artifacts and rows of the store are reused.
+
+    Raises:
+        UsageError: the config, the vocabulary or the weights cannot be used.
+    """
+    own = {stage.name for stage in STAGES.values() if stage.ranks_words}
+    needed = own | {upstream.name for name in own for upstream in STAGES[name].upstream}
+    stages = tuple(name for name in STAGES if name in needed)
+    return _prepared(config, stages, stages[-1], listing, workers, reuse, words=words)
+
+
 def check_request(config: RunConfig, until: str) -> None:
     """Check the value of `--until`, the extras, the vocabulary, and that the lists exist.
 
@@ -263,6 +284,7 @@ def _prepared(
     workers: NetworkWorkers,
     reuse: Reuse,
     candidates: tuple[str, ...] = (),
+    words: tuple[str, ...] = (),
 ) -> PreparedRun:
     from clipes.tasks.machine.devices import check_crf_device, clip_precision
 
@@ -282,6 +304,7 @@ def _prepared(
         shards=divide_into_shards(listing.photos, count),
         evaluation=divide_into_shards(evaluation.photos, count),
         shard_count=count,
+        words=words,
     )
     rejects = (*listing.rejects, *evaluation.rejects)
     notes = (*listing.notes, *(f"evaluation: {note}" for note in evaluation.notes))

@@ -25,7 +25,7 @@ from clipes_core.text_features import BACKGROUND_ID, TextFeatures
 
 if TYPE_CHECKING:
     from clipes.tasks.inputs.batches import Loaded
-    from clipes_core.backbone import Backbone
+    from clipes_core.backbones.backbone import Backbone
     from clipes_core.cams import PhotoCams
     from clipes_core.device import Job
     from clipes_core.views import PhotoViews

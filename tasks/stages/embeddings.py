@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from clipes.tasks.inputs.batches import Loaded
-    from clipes_core.backbone import Backbone
+    from clipes_core.backbones.backbone import Backbone
     from clipes_core.device import Job
 
 

@@ -13,6 +13,8 @@ IN_ORDER = (  # "module of this folder:name of a stage in this module"
     "prompts:PROMPTS",
     "prompt_scores:PROMPT_SCORES",
     "texts:TEXTS",
+    "words.word_texts:WORD_TEXTS",
+    "words.word_scores:WORD_SCORES",
     "cams:CAMS",
     "masks:MASKS",
     "mask_scores:MASK_SCORES",
@@ -31,7 +33,7 @@ def all_names() -> tuple[str, ...]:
 
 def run_names() -> tuple[str, ...]:
     """Return the values that `--until` accepts, in order: `manifest`, then the names of the stages of `clipes run`."""
-    return (MANIFEST, *(stage.name for stage in STAGES.values() if not stage.ranks_templates))
+    return (MANIFEST, *(stage.name for stage in STAGES.values() if not (stage.ranks_templates or stage.ranks_words)))
 
 
 def title_of(name: str) -> str:

@@ -30,6 +30,7 @@ ESTIMATE_FILE = "estimate.json"  # only in the folders of the runs with which `c
 ABLATION_FILE = "ablation.json"  # only in the folders of ablations
 HISTORY = "history"  # folder in a run's folder
 RANKING_TABLE, RANKING_PLOT = "prompts.parquet", "prompts.png"
+SYNONYMS_TABLE, BACKGROUND_TABLE = "synonyms.parquet", "background_words.parquet"
 RANKING_SCORES_TABLE, RANKING_SCORES_PLOT = "prompt_scores.parquet", "prompt_scores.png"
 
 ARTIFACT_SUFFIX, WEIGHTS_SUFFIX, CHECKPOINTS_SUFFIX = ".parquet", ".safetensors", ".checkpoints"

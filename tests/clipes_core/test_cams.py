@@ -14,7 +14,7 @@ from support.cam_cases import (
 )
 
 from clipes_core.affinity import box_mask
-from clipes_core.backbone import Backbone
+from clipes_core.backbones.vit import VitBackbone
 from clipes_core.cams import cams_of_batch, photo_cams
 from clipes_core.config.pseudo_masks import CamConfig, PromptsConfig
 from clipes_core.device import finish
@@ -112,22 +112,22 @@ def test_a_setting_changes_only_the_results_it_is_meant_to_change(model, photo, 
 
 def cams_with(model, photo, cam=None, prompts=None, pooling="patch_mean"):
     texts = features_of(model, PromptsConfig(**prompts or {}))
-    return cams_of(Backbone(model.visual, pooling), texts, photo, CLASS_IDS, **cam or {})
+    return cams_of(VitBackbone(model.visual, pooling), texts, photo, CLASS_IDS, **cam or {})
 
 
 def test_more_attention_blocks_than_the_network_has_mean_all(model, photo):
-    backbone, texts = Backbone(model.visual), features_of(model, PromptsConfig())
+    backbone, texts = VitBackbone(model.visual), features_of(model, PromptsConfig())
     all_blocks, more = (cams_of(backbone, texts, photo, CLASS_IDS, attention_blocks=n) for n in (12, 40))
     assert_same(more, all_blocks, atol=0)
 
 
 def test_a_text_without_competitors_has_an_empty_cam(model, photo):
     texts = features_of(model, PromptsConfig(background=False))
-    cams = cams_of(Backbone(model.visual), texts, photo, [2])
+    cams = cams_of(VitBackbone(model.visual), texts, photo, [2])
     assert cams.scores.tolist() == [1]
     assert not cams.cam.any()
     assert not cams.refined_cam.any()
-    assert cams_of(Backbone(model.visual), texts, photo, [2], softmax=False).cam.max() > 0.99
+    assert cams_of(VitBackbone(model.visual), texts, photo, [2], softmax=False).cam.max() > 0.99
 
 
 def texts_of_pass(texts, places):
@@ -137,7 +137,7 @@ def texts_of_pass(texts, places):
 
 
 def test_cam_fusion_is_the_mean_of_one_cam_per_synonym(model, photo):
-    backbone, texts = Backbone(model.visual), features_of(model, PromptsConfig(fusion="cam"))
+    backbone, texts = VitBackbone(model.visual), features_of(model, PromptsConfig(fusion="cam"))
     assert texts.class_ids[:6].tolist() == [1, 1, 2, 3, 3, 3]  # bird avian, dog, person people human
 
     fused = cams_of(backbone, texts, photo, [3, 1, 2])
@@ -151,7 +151,7 @@ def test_cam_fusion_is_the_mean_of_one_cam_per_synonym(model, photo):
 
 
 def test_each_synonym_costs_one_backward_pass(model, photo):
-    backbone, texts = Backbone(model.visual, "cls"), features_of(model, PromptsConfig(fusion="cam"))
+    backbone, texts = VitBackbone(model.visual, "cls"), features_of(model, PromptsConfig(fusion="cam"))
     passes = []
     backbone.visual.ln_post.register_full_backward_hook(lambda *_: passes.append(1))
     cams_of(backbone, texts, photo, [3, 1, 2])
@@ -164,7 +164,7 @@ VIEWS = {"scales": (0.5, 1.0, 1.5), "flip": True}
 @pytest.mark.parametrize("cam", [{}, VIEWS, {"softmax": False, "refine": "mhsa", "flip": True}, {"refine": "none"}])
 @pytest.mark.parametrize("fusion", ["sentence", "cam"])
 def test_a_batch_equals_its_single_photos_for_all_settings(model, photo, large_scene, fusion, cam):
-    backbone, texts = Backbone(model.visual), features_of(model, PromptsConfig(fusion=fusion))
+    backbone, texts = VitBackbone(model.visual), features_of(model, PromptsConfig(fusion=fusion))
     photos = [photo, large_scene.crop((0, 0, *photo.size)), photo.rotate(180)]
     class_ids = [[2], [3, 1, 2, 4], [4, 3]]
     batch = photo_cams(backbone, texts, photos, class_ids, CamConfig(**cam))
@@ -174,7 +174,7 @@ def test_a_batch_equals_its_single_photos_for_all_settings(model, photo, large_s
 
 
 def test_the_network_runs_once_per_batch_however_many_classes_and_synonyms(model, photo):
-    backbone, texts = Backbone(model.visual), features_of(model, PromptsConfig(fusion="cam"))
+    backbone, texts = VitBackbone(model.visual), features_of(model, PromptsConfig(fusion="cam"))
     runs = []
     for block in backbone.visual.transformer.resblocks:
         block.mlp.c_fc.register_forward_hook(lambda _module, inputs, _output: runs.append(len(inputs[0])))
@@ -183,7 +183,7 @@ def test_the_network_runs_once_per_batch_however_many_classes_and_synonyms(model
 
 
 def test_no_argument_is_mutated(model, photo):
-    backbone, texts = Backbone(model.visual), features_of(model, PromptsConfig(fusion="cam"))
+    backbone, texts = VitBackbone(model.visual), features_of(model, PromptsConfig(fusion="cam"))
     weights = {name: weight.clone() for name, weight in model.state_dict().items()}
     pixels, features, class_ids = np.array(photo), texts.features.copy(), [3, 1]
     random_state = torch.random.get_rng_state()
@@ -198,7 +198,7 @@ def test_no_argument_is_mutated(model, photo):
 
 
 def test_without_refinement_the_refined_cams_are_a_copy_of_the_initial_ones(model, photo):
-    cams = cams_of(Backbone(model.visual), features_of(model, PromptsConfig()), photo, CLASS_IDS, refine="none")
+    cams = cams_of(VitBackbone(model.visual), features_of(model, PromptsConfig()), photo, CLASS_IDS, refine="none")
     assert np.array_equal(cams.cam, cams.refined_cam)
     cams.cam[:] = -1
     assert cams.refined_cam.min() == 0
@@ -206,7 +206,7 @@ def test_without_refinement_the_refined_cams_are_a_copy_of_the_initial_ones(mode
 
 def test_refined_cams_are_empty_if_the_boxes_are_empty(model, photo):
     # a single row of patches is also the last row, which no box includes
-    cams = cams_of(Backbone(model.visual), features_of(model, PromptsConfig()), photo.resize((100, 16)), CLASS_IDS)
+    cams = cams_of(VitBackbone(model.visual), features_of(model, PromptsConfig()), photo.resize((100, 16)), CLASS_IDS)
     assert cams.cam.max() > 0.99
     assert not any(box_mask(one, 0.4).any() for one in cams.cam)
     assert not cams.refined_cam.any()
@@ -220,7 +220,7 @@ def test_damaged_weights_never_give_a_result_that_is_not_finite(model, photo):
         weight = visual.get_parameter(name).data.view(-1)
         weight[len(weight) // 2] = 3e38
         try:
-            (cams,) = photo_cams(Backbone(visual), texts, [photo.resize((32, 32))], [[1]], CamConfig())
+            (cams,) = photo_cams(VitBackbone(visual), texts, [photo.resize((32, 32))], [[1]], CamConfig())
         except PhotoError as error:
             refused += error.kind == ErrorKind.NOT_FINITE
         else:
@@ -249,7 +249,7 @@ def test_templates_share_one_encoding_and_equal_each_template_alone(model, photo
     assert np.abs(together[0][0].cam - together[0][1].cam).max() > 1e-3
 
 
-class CountingBackbone(Backbone):
+class CountingBackbone(VitBackbone):
     """A backbone that counts the batches it encodes."""
 
     encoded = 0
@@ -260,7 +260,7 @@ class CountingBackbone(Backbone):
 
 
 def test_refuses_photos_of_several_sizes(model, photo):
-    backbone, texts = Backbone(model.visual), features_of(model, PromptsConfig())
+    backbone, texts = VitBackbone(model.visual), features_of(model, PromptsConfig())
     expected = r"must have the same size, .*: got 2 images of sizes \[\(20, 30\), \(157, 121\)\] and 2 lists"
     with pytest.raises(ShapeError, match=expected):
         photo_cams(backbone, texts, [photo, photo.resize((20, 30))], [[1], [1]], CamConfig())
@@ -268,13 +268,13 @@ def test_refuses_photos_of_several_sizes(model, photo):
 
 @pytest.mark.parametrize("class_ids", [[], [[1]], [[1]] * 3])
 def test_refuses_a_number_of_class_id_lists_other_than_one_per_photo(model, photo, class_ids):
-    backbone, texts = Backbone(model.visual), features_of(model, PromptsConfig())
+    backbone, texts = VitBackbone(model.visual), features_of(model, PromptsConfig())
     expected = rf"got 2 images of sizes \[\(157, 121\)\] and {len(class_ids)} lists of class ids"
     with pytest.raises(ShapeError, match=expected):
         photo_cams(backbone, texts, [photo, photo], class_ids, CamConfig())
 
 
 def test_refuses_a_photo_without_classes(model, photo):
-    backbone, texts = Backbone(model.visual), features_of(model, PromptsConfig())
+    backbone, texts = VitBackbone(model.visual), features_of(model, PromptsConfig())
     with pytest.raises(ShapeError, match=r"class_ids must be one or more ids in 1..4 that have texts, got \[\]"):
         photo_cams(backbone, texts, [photo, photo], [[1], []], CamConfig())

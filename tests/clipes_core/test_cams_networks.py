@@ -5,6 +5,7 @@ import torch
 from open_clip.factory import get_model_config
 from open_clip.model import CLIP
 from support.cam_cases import assert_like_the_oracle
+from support.timm_networks import timm_clip
 
 from clipes_core.config.pseudo_masks import PromptsConfig
 
@@ -38,10 +39,8 @@ def named_clip(name):
         ({"quick_gelu": False}, "patch_mean"),
         ({"ls_init_value": 0.5}, "patch_mean"),
         ({"no_ln_pre": True}, "patch_mean"),
-        (
-            {"final_ln_after_pool": True},
-            "cls",
-        ),  # the oracle normalises before pooling, which makes no difference for one token
+        ({"final_ln_after_pool": True}, "cls"),
+        ({"final_ln_after_pool": True, "no_ln_pre": True, "pool_type": "avg"}, "patch_mean"),  # CLIPA
         ({"image_size": (32, 64)}, "patch_mean"),
         ({"layers": 1}, "patch_mean"),
         ({"head_width": 64, "mlp_ratio": 2.5, "patch_size": 16}, "patch_mean"),
@@ -51,6 +50,26 @@ def named_clip(name):
 @pytest.mark.parametrize("fusion", ["sentence", "cam"])
 def test_cams_of_small_networks_of_any_layout_equal_the_oracle(photo, settings, pooling, fusion):
     assert_like_the_oracle(small_clip(**settings), photo, PromptsConfig(fusion=fusion), pooling, attention_blocks=2)
+
+
+@pytest.mark.parametrize(
+    ("network", "pooling"),
+    [
+        ("siglip", "attention"),
+        ("siglip2", "attention"),
+        ("eva01", "patch_mean"),
+        ("eva01", "cls"),
+        ("eva01_scaled", "patch_mean"),
+        ("clip", "patch_mean"),
+        ("clip", "cls"),
+        ("mean", "patch_mean"),
+        ("mean_then_norm", "patch_mean"),
+    ],
+)
+def test_cams_of_networks_of_timm_equal_the_oracle(photo, network, pooling):
+    clip = timm_clip(network)
+    clip.visual.image_mean, clip.visual.image_std = (0.5, 0.4, 0.6), (0.5, 0.3, 0.4)
+    assert_like_the_oracle(clip, photo, PromptsConfig(), pooling, attention_blocks=2)
 
 
 @pytest.mark.parametrize(

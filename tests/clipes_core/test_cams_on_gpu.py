@@ -8,7 +8,7 @@ from support.cam_cases import CLASS_IDS, features_of
 from support.fake_gpu import fake_gpu
 from support.tiny_networks import tiny_visual
 
-from clipes_core.backbone import Backbone
+from clipes_core.backbones.vit import VitBackbone
 from clipes_core.cams import cams_of_batch, photo_cams
 from clipes_core.config.pseudo_masks import CamConfig, PromptsConfig
 from clipes_core.device import finish
@@ -31,7 +31,7 @@ def cams_on_fake_gpu(monkeypatch, batch, templates=1, ids=SYNONYMS, cam=None, de
     viewer = Viewer(list_views(config), 8)
     photos = [viewer.show(Image.new("RGB", (40, 30), (number, 90, 120))) for number in range(batch)]
     class_ids = [CLASSES[number % len(CLASSES)] for number in range(batch)]
-    network = Backbone(tiny_visual(), **settings)
+    network = VitBackbone(tiny_visual(), **settings)
     monkeypatch.setattr("clipes_core.cams.average_maps", lambda maps, *_: maps[0])  # happens on the host, in torch
     with fake_gpu(monkeypatch, network, device) as gpu:
         job, steps = cams_of_batch(network, [texts_of(ids)] * templates, photos, class_ids, config), 0
@@ -90,9 +90,9 @@ def test_a_gpu_gives_the_same_cams_as_a_cpu(model, photo, cam):
     texts, config = features_of(model, PromptsConfig(fusion="cam")), CamConfig(**cam)
     photos, class_ids = [photo, photo.rotate(180), photo], [CLASS_IDS, [4], [2, 1]]
     viewer = Viewer(list_views(config), 16)
-    on_gpu = Backbone(model.visual, device="cuda")
+    on_gpu = VitBackbone(model.visual, device="cuda")
     found = finish(cams_of_batch(on_gpu, [texts], [viewer.show(each) for each in photos], class_ids, config))
-    expected = photo_cams(Backbone(model.visual), texts, photos, class_ids, config)
+    expected = photo_cams(VitBackbone(model.visual), texts, photos, class_ids, config)
     for (one,), other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)
         np.testing.assert_allclose(one.cam, other.cam, atol=1e-3)

@@ -14,7 +14,7 @@ from support.cam_cases import (
 
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes.tasks.models.clip import load_clip
-from clipes_core.backbone import Backbone
+from clipes_core.backbones.vit import VitBackbone
 from clipes_core.cams import photo_cams
 from clipes_core.config.pseudo_masks import CamConfig, ClipConfig, PromptsConfig
 from clipes_core.vit.precision import PRECISIONS
@@ -50,7 +50,7 @@ def made(golden, real_data, voc_texts):
     """Return the CAMs of all golden photos in each precision, computed photo by photo."""
     visual = load_clip(ClipConfig(pretrained=str(golden / "small_vit.pt"))).model.visual
     return {
-        precision: cams_made_by(Backbone(visual, precision=precision), golden, real_data, voc_texts)
+        precision: cams_made_by(VitBackbone(visual, precision=precision), golden, real_data, voc_texts)
         for precision in PRECISIONS
     }
 
@@ -119,7 +119,7 @@ def test_a_batch_equals_its_single_photos_if_their_class_counts_differ(
 ):
     photos = [open_photo(real_data, image_id) for image_id in image_ids]
     class_ids = [golden_ids(golden, image_id) for image_id in image_ids]
-    batch = photo_cams(Backbone(model.visual), voc_texts, photos, class_ids, CamConfig())
+    batch = photo_cams(VitBackbone(model.visual), voc_texts, photos, class_ids, CamConfig())
     for image_id, cams in zip(image_ids, batch, strict=True):
         assert_same(cams, made["fp32"][image_id], atol=1e-5)
 

@@ -6,11 +6,12 @@ import torch
 from numpy.testing import assert_allclose
 from support.tiny_networks import normalised, tiny_visual
 
-from clipes_core.backbone import Backbone, Encoded
+from clipes_core.backbones.backbone import Encoded
+from clipes_core.backbones.pull_back import by_autograd
+from clipes_core.backbones.vit import VitBackbone
 from clipes_core.errors import ShapeError
 from clipes_core.gradcam import GRADIENT_PEAK, gradcam, normalise_cam, score_gradients
 from clipes_core.text_features import TextFeatures
-from clipes_core.vit.last_block import by_autograd
 
 E1, E2 = [1.0, 0.0], [0.0, 1.0]
 
@@ -41,10 +42,9 @@ def directions(texts, width):
     return vectors / vectors.norm(dim=1, keepdim=True)
 
 
-def encoded_by_hand(patches, weights, class_token=(0.0, 0.0), class_weights=(0.0, 0.0)):
+def encoded_by_hand(patches, weights):
     """Return an encoding of 2 x 2 patches with two channels, whose embedding is one weighted sum of all features."""
-    features = torch.tensor([[class_token, *patches]])
-    weights = torch.tensor([class_weights, *weights])
+    features, weights = torch.tensor([patches]), torch.tensor(weights)
     embedding, pull_back = by_autograd(lambda leaf: (leaf * weights).sum(dim=(1, 2))[:, None], features)
     return Encoded(features, embedding, None, (2, 2), pull_back)
 
@@ -140,13 +140,6 @@ def test_channels_are_weighted_by_the_mean_gradient_over_the_patches():
     assert_allclose(cam, [[[0, 1], [0, 1 / 3]]], atol=1e-6)
 
 
-def test_the_class_token_and_its_gradient_are_not_used():
-    patches, gradients = [[1.0, 2.0], [3.0, 0.0], [0.0, 4.0], [2.0, 2.0]], [[2.0, -1.0]] * 4
-    plain = gradcam(encoded_by_hand(patches, gradients), torch.ones(1, 1), [1])
-    with_class_token = encoded_by_hand(patches, gradients, class_token=(9.0, -9.0), class_weights=(-700.0, 500.0))
-    assert_allclose(gradcam(with_class_token, torch.ones(1, 1), [1]), plain, atol=1e-7)
-
-
 def test_a_map_without_positive_values_is_empty():
     negative = encoded_by_hand([[1.0, 0.0], [2.0, 0.0], [3.0, 0.0], [4.0, 0.0]], [[-1.0, 0.0]] * 4)
     assert gradcam(negative, torch.ones(1, 1), [1]).tolist() == torch.zeros(1, 2, 2).tolist()
@@ -165,7 +158,7 @@ def test_a_map_is_normalised_twice():
 def test_cams_equal_those_computed_by_autograd_through_open_clip(pooling):
     visual = tiny_visual(pool_type="tok" if pooling == "cls" else "avg")
     photos_rgb, texts = photos(2, 32, 32), directions(6, 16)
-    encoded = Backbone(visual, pooling).encode(photos_rgb)
+    encoded = VitBackbone(visual, pooling).encode(photos_rgb)
     gradients = torch.cat([scored(one, texts, 20, classes=4)[1] for one in encoded.embedding])
     cams = gradcam(encoded, gradients, [4, 4])
     assert (cams.amax(dim=(1, 2)) > 0.99).sum() >= 4  # the remaining CAMs are empty
@@ -191,7 +184,7 @@ def cam_through_open_clip(visual, pixels, texts, k):
 
 
 def test_the_scale_of_the_gradients_does_not_matter():
-    encoded = Backbone(tiny_visual()).encode(photos(1, 32, 32))
+    encoded = VitBackbone(tiny_visual()).encode(photos(1, 32, 32))
     gradients = random(2, 16, dtype=torch.float64)
     cams = gradcam(encoded, gradients, [2])
     for scale in (1e-30, 1e-9, 1e30):
@@ -200,7 +193,7 @@ def test_the_scale_of_the_gradients_does_not_matter():
 
 
 def test_a_zero_gradient_gives_an_empty_cam_and_leaves_others_unchanged():
-    encoded = Backbone(tiny_visual()).encode(photos(2, 32, 32))
+    encoded = VitBackbone(tiny_visual()).encode(photos(2, 32, 32))
     gradients = random(6, 16)
     full = gradcam(encoded, gradients, [3, 3])
     gradients[2] = 0
@@ -213,7 +206,7 @@ def test_a_zero_gradient_gives_an_empty_cam_and_leaves_others_unchanged():
 @pytest.mark.parametrize("pooling", ["cls", "patch_mean"])
 @pytest.mark.parametrize("counts", [[2, 2], [1, 3], [4, 2]])
 def test_the_gradients_of_a_photo_affect_no_other_photo_of_the_batch(counts, pooling):
-    backbone, photos_rgb, gradients = Backbone(tiny_visual(), pooling), photos(2, 32, 32), random(sum(counts), 16)
+    backbone, photos_rgb, gradients = VitBackbone(tiny_visual(), pooling), photos(2, 32, 32), random(sum(counts), 16)
     together = gradcam(backbone.encode(photos_rgb), gradients, counts)
     for photo, own in enumerate((slice(0, counts[0]), slice(counts[0], None))):
         alone = backbone.encode(photos_rgb[photo : photo + 1])
@@ -221,7 +214,7 @@ def test_the_gradients_of_a_photo_affect_no_other_photo_of_the_batch(counts, poo
 
 
 def test_gradcam_can_be_called_again_and_mutates_no_argument():
-    encoded = Backbone(tiny_visual()).encode(photos(1, 32, 32))
+    encoded = VitBackbone(tiny_visual()).encode(photos(1, 32, 32))
     gradients = random(2, 16)
     before = gradients.clone(), encoded.features.detach().clone()
     first = gradcam(encoded, gradients, [2])
@@ -238,7 +231,7 @@ def test_gradcam_can_be_called_again_and_mutates_no_argument():
 def test_half_precision_neither_underflows_nor_overflows(pooling, side):
     visual, photos_rgb, gradients = tiny_visual(), photos(1, side, side), random(2, 16)
     exact, half = (
-        gradcam(Backbone(visual, pooling, precision=precision).encode(photos_rgb), gradients, [2])
+        gradcam(VitBackbone(visual, pooling, precision=precision).encode(photos_rgb), gradients, [2])
         for precision in ("fp32", "fp16")
     )
     assert_allclose(half, exact, atol=0.005)
@@ -246,7 +239,7 @@ def test_half_precision_neither_underflows_nor_overflows(pooling, side):
 
 @pytest.mark.parametrize(("shape", "counts"), [((2, 5), [2]), ((2, 16), [1]), ((2, 16), [1, 1]), ((16,), [1])])
 def test_refuses_gradients_of_a_different_shape(shape, counts):
-    encoded = Backbone(tiny_visual()).encode(photos(1, 32, 32))
+    encoded = VitBackbone(tiny_visual()).encode(photos(1, 32, 32))
     expected = rf"gradients of 1 photos must be \({sum(counts)}, 16\), got \({', '.join(map(str, shape))}"
     with pytest.raises(ShapeError, match=expected):
         gradcam(encoded, torch.zeros(shape), counts)

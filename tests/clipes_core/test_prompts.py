@@ -1,12 +1,12 @@
 import copy
 
-import open_clip
 import pytest
 import torch
 from numpy.testing import assert_allclose
 from support import oracle
 
 from clipes.tasks.inputs.vocabularies import load_vocabulary
+from clipes.tasks.models.clip_models.tokenizers import ClipTokenizer
 from clipes_core.config.pseudo_masks import PromptsConfig
 from clipes_core.errors import ConfigError, PromptError, WeightsError
 from clipes_core.prompts import (
@@ -19,7 +19,7 @@ from clipes_core.prompts import (
 )
 from clipes_core.vocabulary import Vocabulary
 
-TOKENIZER = open_clip.SimpleTokenizer(context_length=77)
+TOKENIZER = ClipTokenizer(77)
 VOCABULARY = Vocabulary.model_validate(
     {
         "classes": [
@@ -177,7 +177,7 @@ def test_a_long_word_at_the_limit_is_counted_in_tokens():
 
 
 def test_the_limit_is_the_context_length_of_the_tokenizer():
-    short = open_clip.SimpleTokenizer(context_length=5)
+    short = ClipTokenizer(5)
     assert checked_tokens(short, ["a big dog"]).shape == (1, 5)
     with pytest.raises(PromptError, match="'a very big dog' has more than the 5 tokens"):
         checked_tokens(short, ["a very big dog"])

@@ -13,7 +13,7 @@ from support.cam_cases import (
     oracle_words,
 )
 
-from clipes_core.backbone import Backbone
+from clipes_core.backbones.vit import VitBackbone
 from clipes_core.config.pseudo_masks import CamConfig, PromptsConfig
 from clipes_core.views import View, Viewer, average, average_maps, list_views
 
@@ -27,7 +27,7 @@ VIEWS = {"scales": (0.5, 1.0, 1.5), "flip": True}
 @pytest.mark.parametrize("views", [{"scales": (0.5, 1.0, 1.5)}, {"flip": True}, VIEWS, {"scales": (1.5,)}])
 def test_scales_and_mirror_images_are_averaged_as_in_the_oracle(model, photo, views, refine, fusion):
     # Without boxes the result is continuous, so it can be compared with the oracle's from end to end.
-    backbone, texts = Backbone(model.visual), features_of(model, PromptsConfig(fusion=fusion))
+    backbone, texts = VitBackbone(model.visual), features_of(model, PromptsConfig(fusion=fusion))
     actual = cams_of(backbone, texts, photo, CLASS_IDS, refine=refine, **views)
     words = oracle_words(CLASS_IDS, fusion)
     background = VOCABULARY.background_words
@@ -40,7 +40,7 @@ def test_scales_and_mirror_images_are_averaged_as_in_the_oracle(model, photo, vi
 
 @pytest.mark.parametrize("views", [VIEWS, {"scales": (1.5, 0.5), "flip": False}])
 def test_refined_cams_are_averaged_over_photos_resized_and_mirrored_by_hand(model, photo, views):
-    backbone, texts = Backbone(model.visual), features_of(model, PromptsConfig())
+    backbone, texts = VitBackbone(model.visual), features_of(model, PromptsConfig())
     actual = cams_of(backbone, texts, photo, CLASS_IDS, **views)
     seen = []
     for scale, mirrored in product(views["scales"], (False, True) if views["flip"] else (False,)):

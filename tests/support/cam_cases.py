@@ -1,18 +1,18 @@
 """CAMs of one photo, which clipes and the oracle compute from the same texts."""
 
 import numpy as np
-import open_clip
 from numpy.testing import assert_allclose
 from support import oracle
 
-from clipes_core.backbone import Backbone
+from clipes.tasks.models.clip_models.tokenizers import ClipTokenizer
+from clipes_core.backbones.vit import VitBackbone
 from clipes_core.cams import photo_cams
 from clipes_core.config.pseudo_masks import CamConfig
 from clipes_core.prompts import text_feature, vocabulary_texts
 from clipes_core.text_features import TextFeatures
 from clipes_core.vocabulary import Vocabulary
 
-TOKENIZER = open_clip.SimpleTokenizer(context_length=77)
+TOKENIZER = ClipTokenizer(77)
 VOCABULARY = Vocabulary.model_validate(
     {
         "classes": [
@@ -57,7 +57,7 @@ def assert_like_the_oracle(model, photo, prompts, pooling="patch_mean", class_id
     The oracle does not refine its own CAM. If a cell is close to the box threshold, a difference of 1e-6 between the
     initial CAMs could change the box, and cause a difference of 1e-2 between the refined CAMs.
     """
-    actual = cams_of(Backbone(model.visual, pooling), features_of(model, prompts), photo, class_ids, **cam)
+    actual = cams_of(VitBackbone(model.visual, pooling), features_of(model, prompts), photo, class_ids, **cam)
     switches = {"templates": prompts.templates, "fusion": prompts.fusion, "pooling": pooling, **cam}
     background = VOCABULARY.background_words if prompts.background else ()
     words = oracle_words(class_ids, prompts.fusion)

@@ -11,8 +11,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from clipes_core import affinity, backbone, cams, flattened, gradcam
-from clipes_core.vit import last_block
+from clipes_core import affinity, cams, flattened, gradcam
+from clipes_core.backbones import backbone, pull_back
 
 WITHOUT_KERNEL = (
     *("view", "reshape", "permute", "transpose", "t", "expand", "slice", "select", "unsqueeze", "squeeze", "split"),
@@ -77,7 +77,7 @@ def fake_gpu(monkeypatch, network, device="cuda"):
     gpu = FakeGpu(torch.device(device))
     with FakeTensorMode(), monkeypatch.context() as patch:
         gpu.hold(network)
-        for module in (affinity, backbone, flattened, gradcam, last_block):
+        for module in (affinity, backbone, pull_back, flattened, gradcam):
             patch.setattr(module, "upload", gpu.upload)
         patch.setattr(cams, "download", gpu.download)
         with gpu.launches:

@@ -45,7 +45,7 @@ class CamSwitches:
 
     templates: tuple[str, ...] = ("a clean origami {}.",)
     fusion: Literal["sentence", "feature", "cam"] = "sentence"
-    pooling: Literal["patch_mean", "cls"] = "patch_mean"
+    pooling: Literal["patch_mean", "cls", "attention"] = "patch_mean"
     softmax: bool = True
     refine: Literal["none", "mhsa", "caa"] = "caa"
     box_threshold: float = 0.4
@@ -203,19 +203,26 @@ def text_rounds(
 
 
 def encode_text(model: open_clip.CLIP, sentence: str) -> Tensor:
-    """Compute the text embedding (E,) float64, not normalised: the projected state of the end token."""
+    """Compute the text embedding (E,) float64, not normalised: the projected state of one token.
+
+    It is the end token, or the last one in networks such as SigLIP's, whose tokens attend to later ones too.
+    """
+    text = getattr(model, "text", model)
     tokens = open_clip.tokenize([sentence], context_length=model.context_length)[0]
-    x = f64(model.token_embedding.weight[tokens]) + f64(model.positional_embedding)
+    x = f64(text.token_embedding.weight[tokens]) + f64(text.positional_embedding)
     later = torch.ones(len(tokens), len(tokens), dtype=torch.bool).triu(diagonal=1)
-    for block in model.transformer.resblocks:
-        x, _ = block_output(block, x, layer_norm(block.ln_1, x), hidden=later)
-    end_token = int(tokens.argmax())
-    return layer_norm(model.ln_final, x)[end_token] @ f64(model.text_projection)
+    for block in text.transformer.resblocks:
+        x, _ = block_output(block, x, layer_norm(block.ln_1, x), hidden=None if text.attn_mask is None else later)
+    at = -1 if getattr(text, "pool_type", "argmax") == "last" else int(tokens.argmax())
+    state, projection = layer_norm(text.ln_final, x)[at], text.text_projection
+    return linear(projection, state) if isinstance(projection, torch.nn.Linear) else state @ f64(projection)
 
 
 def visual_pass(model: open_clip.CLIP, pixels: np.ndarray, pooling: str) -> VisualPass:
     """Run the visual encoder on (H, W, 3) uint8 RGB pixels whose sides are multiples of the patch."""
     visual = model.visual
+    if hasattr(visual, "trunk"):
+        return timm_pass(visual, pixels, pooling)
     x, attentions = embedded_patches(visual, pixels), []
     *earlier, last = visual.transformer.resblocks
     for block in earlier:
@@ -225,25 +232,101 @@ def visual_pass(model: open_clip.CLIP, pixels: np.ndarray, pooling: str) -> Visu
     patches = normed[1:].clone().requires_grad_()
     x, attention = block_output(last, x.detach(), torch.cat([normed[:1], patches]))
     attentions.append(attention)
-    tokens = layer_norm(visual.ln_post, x)
-    pooled = tokens[0] if pooling == "cls" else tokens[1:].mean(dim=0)
+    pooled = pooled_tokens(x, visual.ln_post, pooling, visual.final_ln_after_pool)
     patch_to_patch = [attention.detach()[1:, 1:] for attention in attentions]
     return VisualPass(patches, pooled @ f64(visual.proj), patch_to_patch)
 
 
 def embedded_patches(visual: open_clip.transformer.VisionTransformer, pixels: np.ndarray) -> Tensor:
     """Compute the input (1 + n, C) of the first block: class token and patch tokens with position embeddings."""
-    colours = torch.tensor(pixels, dtype=torch.float64) / 255
-    colours = (colours - torch.tensor(CLIP_MEAN).double()) / torch.tensor(CLIP_STD).double()
-    kernel = f64(visual.conv1.weight)
-    patches = torch.nn.functional.conv2d(colours.permute(2, 0, 1)[None], kernel, stride=kernel.shape[-1])[0]
-    channels, h, w = patches.shape
     positions = f64(visual.positional_embedding)
-    grid = positions[1:].T.reshape(1, channels, *visual.grid_size)
-    grid = torch.nn.functional.interpolate(grid, (h, w), mode="bilinear", align_corners=False)
     class_token = f64(visual.class_embedding) + positions[0]
-    tokens = torch.cat([class_token[None], (patches + grid[0]).reshape(channels, h * w).T])
+    tokens = torch.cat(
+        [class_token[None], placed_patches(visual, visual.conv1, pixels, positions[1:], visual.grid_size)]
+    )
     return layer_norm(visual.ln_pre, tokens)
+
+
+def placed_patches(visual: Any, conv: Any, pixels: np.ndarray, positions: Tensor, native_hw: tuple[int, int]) -> Tensor:
+    """Compute the patch tokens (n, C) with their position embeddings, resized from the native grid."""
+    mean, std = getattr(visual, "image_mean", None) or CLIP_MEAN, getattr(visual, "image_std", None) or CLIP_STD
+    colours = (torch.tensor(pixels, dtype=torch.float64) / 255 - torch.tensor(mean).double()) / torch.tensor(
+        std
+    ).double()
+    kernel, bias = f64(conv.weight), None if conv.bias is None else f64(conv.bias)
+    patches = torch.nn.functional.conv2d(colours.permute(2, 0, 1)[None], kernel, bias, stride=kernel.shape[-1])[0]
+    channels, h, w = patches.shape
+    grid = positions.T.reshape(1, channels, *native_hw)
+    grid = torch.nn.functional.interpolate(grid, (h, w), mode="bilinear", align_corners=False)
+    return (patches + grid[0]).reshape(channels, h * w).T
+
+
+def pooled_tokens(x: Tensor, norm: Any, pooling: str, norm_last: bool, first_patch: int = 1) -> Tensor:
+    """Pool (N, C) tokens to (C,), before or after their normalisation."""
+    chosen = x[:1] if pooling == "cls" else x[first_patch:]
+    if norm_last:
+        return layer_norm(norm, chosen.mean(dim=0, keepdim=True))[0]
+    return layer_norm(norm, chosen).mean(dim=0)
+
+
+def timm_pass(visual: Any, pixels: np.ndarray, pooling: str) -> VisualPass:
+    """Run a visual encoder that OpenCLIP takes from timm: that of SigLIP, EVA01 or another plain ViT."""
+    trunk, attentions = visual.trunk, []
+    first = 0 if trunk.cls_token is None else 1
+    positions = f64(trunk.pos_embed[0])
+    if trunk.no_embed_class:
+        positions = torch.cat([torch.zeros(first, positions.shape[1], dtype=torch.float64), positions])
+    x = placed_patches(visual, trunk.patch_embed.proj, pixels, positions[first:], trunk.patch_embed.grid_size)
+    if first:
+        x = torch.cat([f64(trunk.cls_token[0]) + positions[:1], x])
+    x = layer_norm(trunk.norm_pre, x)
+    for block in trunk.blocks[:-1]:
+        x, attention = timm_block_output(block, x, layer_norm(block.norm1, x))
+        attentions.append(attention)
+    last = trunk.blocks[-1]
+    normed = layer_norm(last.norm1, x).detach()
+    patches = normed[first:].clone().requires_grad_()
+    x, attention = timm_block_output(last, x.detach(), torch.cat([normed[:first], patches]))
+    attentions.append(attention)
+    if pooling == "attention":
+        pooled = map_pooled(trunk.attn_pool, layer_norm(trunk.norm, x)[first:])
+    else:
+        norm_last = isinstance(trunk.norm, torch.nn.Identity)
+        pooled = pooled_tokens(x, trunk.fc_norm if norm_last else trunk.norm, pooling, norm_last, first)
+    for layer in [trunk.head, *visual.head]:
+        pooled = linear(layer, pooled) if isinstance(layer, torch.nn.Linear) else pooled
+    return VisualPass(patches, pooled, [attention.detach()[first:, first:] for attention in attentions])
+
+
+def timm_block_output(block: Any, x: Tensor, normed: Tensor) -> tuple[Tensor, Tensor]:
+    """Apply a block of timm to `x` (N, C), whose norm1 output is `normed`; return output and attention (N, N)."""
+    attn = block.attn
+    qkv = normed @ f64(attn.qkv.weight).T
+    if getattr(attn, "q_bias", None) is not None:  # EVA, whose keys have no bias
+        qkv = qkv + torch.cat([f64(attn.q_bias), torch.zeros(len(attn.q_bias)), f64(attn.v_bias)])
+    elif attn.qkv.bias is not None:
+        qkv = qkv + f64(attn.qkv.bias)
+    mixed, attention = heads_attention(*qkv.chunk(3, dim=1), attn.num_heads, None)
+    x = x + timm_scale(block, 1) * linear(attn.proj, mixed)
+    inner = block.mlp.act(linear(block.mlp.fc1, layer_norm(block.norm2, x)))
+    return x + timm_scale(block, 2) * linear(block.mlp.fc2, inner), attention
+
+
+def timm_scale(block: Any, branch: int) -> Tensor:
+    """Return the layer scale of the attention (1) or MLP (2) branch of a block; 1 if it has none."""
+    layer = getattr(block, f"ls{branch}", None)
+    gamma = getattr(block, f"gamma_{branch}", None) if layer is None else getattr(layer, "gamma", None)
+    return torch.ones(1, dtype=torch.float64) if gamma is None else f64(gamma)
+
+
+def map_pooled(pool: Any, tokens: Tensor) -> Tensor:
+    """Pool (n, C) tokens to (C,) as SigLIP does: a learned query attends to them, and an MLP follows."""
+    query = linear(pool.q, f64(pool.latent[0]))
+    keys, values = linear(pool.kv, tokens).chunk(2, dim=1)
+    mixed, _ = heads_attention(query, keys, values, pool.num_heads, None)
+    state = linear(pool.proj, mixed)
+    inner = pool.mlp.act(linear(pool.mlp.fc1, layer_norm(pool.norm, state)))
+    return (state + linear(pool.mlp.fc2, inner))[0]
 
 
 def block_output(block: Any, x: Tensor, normed: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -257,15 +340,23 @@ def block_output(block: Any, x: Tensor, normed: Tensor, hidden: Tensor | None = 
 def self_attention(attn: Any, x: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
     """Compute multi-head self-attention: (N, C) output, and (N, N) probabilities averaged over the heads."""
     queries, keys, values = (x @ f64(attn.in_proj_weight).T + f64(attn.in_proj_bias)).chunk(3, dim=1)
-    size = x.shape[1] // attn.num_heads
+    mixed, attention = heads_attention(queries, keys, values, attn.num_heads, hidden)
+    return linear(attn.out_proj, mixed), attention
+
+
+def heads_attention(
+    queries: Tensor, keys: Tensor, values: Tensor, heads: int, hidden: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Let (N, C) queries attend to (M, C) keys: (N, C) mixed values, and (N, M) mean probabilities of the heads."""
+    size = queries.shape[1] // heads
     outputs, probabilities = [], []
-    for head in range(attn.num_heads):
+    for head in range(heads):
         part = slice(head * size, (head + 1) * size)
         logits = queries[:, part] @ keys[:, part].T / math.sqrt(size)
         logits = logits if hidden is None else logits.masked_fill(hidden, -math.inf)
         probabilities.append(logits.softmax(dim=1))
         outputs.append(probabilities[-1] @ values[:, part])
-    return linear(attn.out_proj, torch.cat(outputs, dim=1)), torch.stack(probabilities).mean(dim=0)
+    return torch.cat(outputs, dim=1), torch.stack(probabilities).mean(dim=0)
 
 
 def layer_norm(norm: Any, x: Tensor) -> Tensor:
@@ -277,7 +368,8 @@ def layer_norm(norm: Any, x: Tensor) -> Tensor:
 
 
 def linear(layer: Any, x: Tensor) -> Tensor:
-    return x @ f64(layer.weight).T + f64(layer.bias)
+    product = x @ f64(layer.weight).T
+    return product if layer.bias is None else product + f64(layer.bias)
 
 
 def f64(weight: Tensor) -> Tensor:
@@ -289,7 +381,8 @@ def unit(vector: Tensor) -> Tensor:
 
 
 def patch_size(model: open_clip.CLIP) -> int:
-    return model.visual.conv1.kernel_size[0]
+    visual = model.visual
+    return (visual.trunk.patch_embed.proj if hasattr(visual, "trunk") else visual.conv1).kernel_size[0]
 
 
 def grid_hw(photo: Image.Image, scale: float, patch: int) -> tuple[int, int]:

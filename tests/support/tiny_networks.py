@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from open_clip.transformer import QuickGELU, VisionTransformer
 
-from clipes_core.backbone import OPENAI_MEAN, OPENAI_STD
+from clipes_core.backbones.backbone import OPENAI_MEAN, OPENAI_STD
 
 
 def tiny_visual(seed=0, **changes):

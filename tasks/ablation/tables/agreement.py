@@ -53,7 +53,7 @@ class Comparison:
 
 def comparisons(table: AblationTable) -> list[Comparison]:
     """Compare neighbours in the paper's order: the variants in each column, then the scores of each variant."""
-    found = []
+    found: list[Comparison] = []
     for place, column in enumerate(table.columns):
         found += _compared(column.title, [(row.label, cell) for row, cell in table.column(place)])
     for row in table.rows:
@@ -102,6 +102,6 @@ def _compared(what: str, cells: Sequence[tuple[str, Cell]]) -> Iterator[Comparis
     for (low, lower, first), (high, higher, second) in pairwise(sorted(known, key=lambda each: each[0])):
         if low == high or first.mean is None or second.mean is None:
             continue
-        runs = list(zip(first.values, second.values, strict=False))
+        runs = [(value, second.by_seed[seed]) for seed, value in first.by_seed.items() if seed in second.by_seed]
         agreeing = sum(one < other for one, other in runs)
         yield Comparison(what, lower, higher, (low, high), (first.mean, second.mean), agreeing, len(runs))

@@ -14,15 +14,20 @@ class Cell:
     """A figure of a variant. All numbers have the unit of the column.
 
     Attributes:
-        values: value of each run that has one, in the order of the seeds.
+        by_seed: seed, as text -> value of its run, without the runs that have none.
         difference: mean difference to the reference variant, over the seeds that both have; None if there is none, or
             if this is the reference.
         published: the number of the paper; None if there is none.
     """
 
-    values: tuple[float, ...]
+    by_seed: Mapping[str, float]
     difference: float | None
     published: PublishedNumber | None
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The value of each run that has one."""
+        return tuple(self.by_seed.values())
 
     @property
     def mean(self) -> float | None:
@@ -117,8 +122,8 @@ def table_of(result: AblationResult) -> AblationTable:
     return AblationTable(
         name=result.name,
         title=result.grid.title,
-        about=result.grid.about,
-        paper=result.grid.paper,
+        about=result.grid.about or "",
+        paper=result.grid.paper or "",
         data=result.data,
         published_on=" and ".join(sorted(measured_on)),
         columns=columns,
@@ -147,7 +152,7 @@ def _cell(
     if reference is not None and reference is not variant:
         differences = variant.differences(column.figure, reference)
     return Cell(
-        values=tuple(factor * value for value in variant.values(column.figure)),
+        by_seed={seed: factor * value for seed, value in variant.by_seed(column.figure).items()},
         difference=factor * mean(differences) if differences else None,
         published=published,
     )

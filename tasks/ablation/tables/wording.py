@@ -4,7 +4,7 @@ from clipes.tasks.ablation.tables.agreement import agreement_lines, sharpness_li
 from clipes.tasks.ablation.tables.columns import Column
 from clipes.tasks.ablation.tables.table import AblationTable, Cell
 
-DIFFERENCE, PAPER = "+/-", "paper"
+DIFFERENCE, PAPER, REFERENCE = "+/-", "paper", "ref."
 
 
 def spread(cell: Cell, column: Column) -> str:
@@ -31,7 +31,7 @@ def text_rows(table: AblationTable) -> list[list[str]]:
         for place, (column, cell) in enumerate(zip(table.columns, row.cells, strict=True)):
             texts.append(spread(cell, column))
             if table.differs(place):
-                texts.append("reference" if row.is_reference else column.signed(cell.difference))
+                texts.append(REFERENCE if row.is_reference else column.signed(cell.difference))
             if table.is_published(place):
                 texts.append(cell.published.text if cell.published is not None else "")
         rows.append(texts)

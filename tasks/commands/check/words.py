@@ -5,19 +5,22 @@ from collections.abc import Iterator, Sequence
 from clipes.tasks.commands.finding import Finding
 from clipes.tasks.inputs.templates import shipped_templates
 from clipes.tasks.models.clip import context_length
+from clipes.tasks.models.clip_architecture import named_architecture
+from clipes.tasks.models.clip_models.tokenizers import open_tokenizer
+from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.config.run import RunConfig
 from clipes_core.prompts import sentences, vocabulary_texts
 from clipes_core.vocabulary import Vocabulary
 
 SHOWN_WORDS = 5
-MARKS = 2  # tokens that CLIP's tokenizer adds to each text
+MARKS = 3  # most tokens that a tokenizer adds to a text: a start, an end, and a blank before the first word
 
 
 def check_words(config: RunConfig, vocabulary: Vocabulary) -> Iterator[Finding]:
     """Name the words whose prompts have more tokens than CLIP reads.
 
     Raises:
-        WeightsError: there is no CLIP of the name `clip.model`.
+        WeightsError: there is no CLIP of the name `clip.model`, or its tokenizer is missing.
     """
     limit = context_length(config.clip.model)
     templates = config.prompts.templates or shipped_templates()
@@ -25,7 +28,7 @@ def check_words(config: RunConfig, vocabulary: Vocabulary) -> Iterator[Finding]:
     words = {
         sentence: text.name for text in texts for phrase in text.phrases for sentence in sentences(phrase, templates)
     }
-    counts = _token_counts(list(words), limit)
+    counts = token_counts(list(words), limit, config.clip)
     too_long = [sentence for sentence, count in counts.items() if count > limit]
     if not too_long:
         yield Finding(
@@ -41,7 +44,7 @@ def check_words(config: RunConfig, vocabulary: Vocabulary) -> Iterator[Finding]:
     )
 
 
-def _token_counts(texts: Sequence[str], limit: int) -> dict[str, int]:
+def token_counts(texts: Sequence[str], limit: int, clip: ClipConfig) -> dict[str, int]:
     """Return the number of tokens of each text that may have more than `limit` tokens.
 
     A token stands for at least one byte. The tokenizer, whose import takes seconds, is used only for longer texts, and
@@ -50,7 +53,5 @@ def _token_counts(texts: Sequence[str], limit: int) -> dict[str, int]:
     unclear = [text for text in texts if not text.isascii() or len(text) + MARKS > limit]
     if not unclear:
         return {}
-    from open_clip import SimpleTokenizer
-
-    tokenizer = SimpleTokenizer(context_length=limit)
-    return {text: len(tokenizer.encode(text)) + MARKS for text in unclear}
+    tokenizer = open_tokenizer(clip, named_architecture(clip.model)["text_cfg"])
+    return {text: tokenizer.count(text) for text in unclear}

@@ -6,10 +6,11 @@ top, because slow imports would delay the report of a mistake in the config.
 
 import logging
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from multiprocessing.pool import ThreadPool
 from pkgutil import resolve_name
-from typing import Any
+from typing import Any, BinaryIO
 
 from clipes.tasks.inputs.sources.source import Found, SourceTable, WholeFileTable, is_exact
 from clipes.tasks.storage.listing import THREADS, FileFacts
@@ -33,7 +34,8 @@ def _class(name: str) -> Any:
 
 
 _WHOLE = [_class(name)() for name in WHOLE_FILES]
-SOURCES = SourceTable(*(_class(name)(WholeFileTable(*_WHOLE)) for name in ARCHIVES), *_WHOLE)
+_WHOLE_FILES = WholeFileTable(*_WHOLE)
+SOURCES = SourceTable(*(_class(name)(_WHOLE_FILES) for name in ARCHIVES), *_WHOLE)
 
 
 def find_files(uris: Iterable[str], store: str | None = None) -> Found:
@@ -71,3 +73,13 @@ def retries(uri: str) -> bool:
 def read_listed(uri: str, fingerprint: str) -> bytes:
     """Read a whole file, and check that it has not changed since it was listed; see `Source.read`."""
     return SOURCES.read(uri, fingerprint)
+
+
+def open_listed(uri: str, fingerprint: str) -> AbstractContextManager[BinaryIO]:
+    """Open a file that is not in an archive for a `with` block, which can read any part of it; see `WholeFiles.open`.
+
+    Args:
+        uri: path or URI of the file.
+        fingerprint: fingerprint that the file had when it was looked up; not one by content.
+    """
+    return _WHOLE_FILES.open(uri, fingerprint)

@@ -10,7 +10,7 @@ from clipes.tasks.inputs.configs import load_config
 from clipes.tasks.inputs.datasets.scenes import SCENE_SIZE
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes.tasks.models.clip import load_clip
-from clipes_core.backbone import Backbone
+from clipes_core.backbones.vit import VitBackbone
 from clipes_core.cams import photo_cams
 from clipes_core.demo.scenes import CLASS_NAMES, scene_of_seed
 from clipes_core.prompts import text_feature, vocabulary_texts
@@ -44,7 +44,7 @@ def test_initial_and_refined_cams_equal_those_of_the_oracle(index, softmax, demo
     photo, config = Image.fromarray(scene.image_rgb), demo.cam.model_copy(update={"softmax": softmax})
     names = list(dict.fromkeys(one.name for one in scene.objects))
     class_ids = [CLASS_NAMES.index(name) + 1 for name in names]
-    (actual,) = photo_cams(Backbone(clip.model.visual), texts, [photo], [class_ids], config)
+    (actual,) = photo_cams(VitBackbone(clip.model.visual), texts, [photo], [class_ids], config)
     background = load_vocabulary("scenes").background_words
     expected = oracle.oracle_cams(
         clip.model,

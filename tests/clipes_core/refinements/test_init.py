@@ -5,7 +5,7 @@ from PIL import Image
 from support.tiny_networks import tiny_visual
 
 from clipes_core.affinity import Attention
-from clipes_core.backbone import Backbone
+from clipes_core.backbones.vit import VitBackbone
 from clipes_core.cams import photo_cams
 from clipes_core.config.pseudo_masks import CamConfig
 from clipes_core.errors import PhotoError
@@ -16,7 +16,7 @@ from clipes_core.text_features import TextFeatures
 TEXTS = TextFeatures(np.array([1, 2, 0]), np.eye(3, 16, dtype=np.float32), 10.0)
 
 
-class RecordingBackbone(Backbone):
+class RecordingBackbone(VitBackbone):
     """A network that records the requested number of attention blocks."""
 
     def encode(self, photos_rgb, attention_blocks=0):
@@ -41,7 +41,7 @@ def test_a_refinement_that_returns_nan_is_refused(photo, monkeypatch):
     row = Refinement("support.toy_refinements:undefined", needs_attention=False)
     monkeypatch.setitem(REFINEMENTS, "undefined", row)
     with pytest.raises(PhotoError, match=r"^a refined CAM contains NaN or infinity\. Likely causes: the weights"):
-        photo_cams(Backbone(tiny_visual()), TEXTS, [photo], [[1]], CamConfig(refine="undefined"))
+        photo_cams(VitBackbone(tiny_visual()), TEXTS, [photo], [[1]], CamConfig(refine="undefined"))
 
 
 @pytest.mark.parametrize("name", REFINEMENTS)

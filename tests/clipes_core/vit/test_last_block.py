@@ -3,8 +3,9 @@ import torch
 from numpy.testing import assert_allclose
 from support.tiny_networks import tiny_visual
 
-from clipes_core.backbone import Backbone
-from clipes_core.vit.last_block import by_autograd, has_closed_form, in_closed_form
+from clipes_core.backbones.pull_back import by_autograd
+from clipes_core.backbones.vit import VitBackbone
+from clipes_core.vit.last_block import has_closed_form, in_closed_form
 from clipes_core.vit.residual_block import run_block
 
 
@@ -15,7 +16,7 @@ def random(*shape, seed=0):
 @pytest.fixture(params=["fp32", "fp16"])
 def visual(request):
     """Return a network in float64, so that only mistakes differ, and no rounding. With fp16, it keeps QuickGELU."""
-    return Backbone(tiny_visual(), precision=request.param).visual.double()
+    return VitBackbone(tiny_visual(), precision=request.param).visual.double()
 
 
 def both_ways(visual, batch, patches, blocks=False):
@@ -25,12 +26,13 @@ def both_ways(visual, batch, patches, blocks=False):
     block = visual.transformer.resblocks[-1]
 
     def embed(leaf):
-        pooled = visual.ln_post(run_block(block, leaf, tokens, sums[1]))[:, 1:].mean(dim=1)
+        normed = torch.cat([features[:, :1], leaf], dim=1)
+        pooled = visual.ln_post(run_block(block, normed, tokens, sums[1]))[:, 1:].mean(dim=1)
         return pooled if visual.proj is None else pooled @ visual.proj
 
     with torch.no_grad():
         closed = in_closed_form(visual, features, tokens, sums[0])
-    return (*closed, sums[0]), (*by_autograd(embed, features), sums[1])
+    return (*closed, sums[0]), (*by_autograd(embed, features[:, 1:]), sums[1])
 
 
 @pytest.mark.parametrize("blocks", [False, True])
@@ -106,11 +108,11 @@ def test_a_gradient_can_be_pulled_back_again_and_is_not_changed(visual):
     ],
 )
 def test_other_layouts_need_autograd(changes, pooling, closed):
-    assert has_closed_form(Backbone(tiny_visual(**changes), pooling).visual, pooling) is closed
+    assert has_closed_form(VitBackbone(tiny_visual(**changes), pooling).visual, pooling) is closed
 
 
 def test_fp16_rounds_the_given_weights():
     visual = tiny_visual()
-    half = Backbone(visual, precision="fp16").visual
+    half = VitBackbone(visual, precision="fp16").visual
     given, own = (each.transformer.resblocks[0].mlp.c_fc.weight for each in (visual, half))
     assert torch.equal(own, given.half())

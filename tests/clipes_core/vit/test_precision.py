@@ -3,14 +3,14 @@ import pytest
 import torch
 from support.tiny_networks import tiny_visual
 
-from clipes_core.backbone import Backbone
+from clipes_core.backbones.vit import VitBackbone
 from clipes_core.vit.last_block import has_closed_form
 from clipes_core.vit.precision import PRECISIONS
 from clipes_core.vit.split_linear import SplitLinear
 
 
 def block_of(precision):
-    return Backbone(tiny_visual(), precision=precision).visual.transformer.resblocks[0]
+    return VitBackbone(tiny_visual(), precision=precision).visual.transformer.resblocks[0]
 
 
 def test_bf16_changes_the_products_of_the_mlps_only():
@@ -29,7 +29,7 @@ def test_fast_has_bfloat16_weights_in_all_products():
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_all_precisions_have_the_closed_form(precision):
-    assert has_closed_form(Backbone(tiny_visual(), precision=precision).visual, "patch_mean")
+    assert has_closed_form(VitBackbone(tiny_visual(), precision=precision).visual, "patch_mean")
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -37,7 +37,7 @@ def test_gradients_of_each_precision_are_close_to_those_of_fp32(precision):
     photos_rgb = np.random.default_rng(1).integers(0, 256, (1, 40, 40, 3), dtype=np.uint8)
     gradients = torch.randn(2, 16, generator=torch.Generator().manual_seed(2))
     exact, own = (
-        Backbone(tiny_visual(), precision=each).encode(photos_rgb, 4).pull_back(gradients, [2])
+        VitBackbone(tiny_visual(), precision=each).encode(photos_rgb, 4).pull_back(gradients, [2])
         for each in ("fp32", precision)
     )
     tolerance = {"fp32": 0, "bf16": 1e-3, "fp16": 0.05, "fast": 0.2}[precision]

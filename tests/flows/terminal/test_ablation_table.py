@@ -16,11 +16,13 @@ KEYS = {
 }
 
 
-def printed(mious) -> list[str]:
+def printed(mious, scores=None, **keys) -> list[str]:
     """Print an ablation with an mIoU, or the reason of a failure, for each variant."""
-    grid, variants = check_section(Grid, KEYS), []
+    grid, variants = check_section(Grid, {**KEYS, **keys}), []
     for variant, miou in zip(grid.all_variants, mious, strict=True):
-        failed, metrics = (miou, {}) if isinstance(miou, str) else (None, {"refined_cam": {"miou": miou}})
+        failed, metrics = (
+            (miou, {}) if isinstance(miou, str) else (None, {"refined_cam": {"miou": miou, **(scores or {})}})
+        )
         run = VariantRun({}, f"mine-{variant.label}", "/runs/mine", None, metrics, failed)
         variants.append(VariantResult(variant, (run,)))
     stream = io.StringIO()
@@ -36,7 +38,7 @@ def test_the_table_is_printed_with_differences_the_paper_and_the_agreement(monke
     assert lines[:4] == [
         "MHSA and CAA",
         "variant refined CAM +/- paper",
-        "MHSA 42.0 reference 68.2",
+        "MHSA 42.0 ref. 68.2",
         "CAA 43.6 +1.6 70.8",
     ]
     assert "The order of the paper's numbers holds here in 1 of 1 cases." in lines
@@ -50,3 +52,9 @@ def test_disagreements_and_failures_are_printed(monkeypatch):
     lines = printed((0.5, "out of memory"))
     assert "CAA – 70.8" in lines
     assert "mine-CAA failed: out of memory" in lines
+
+
+def test_long_headings_are_wrapped(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    lines = printed((0.5, 0.4), {"class_iou": {"balloon": 0.25}}, show=["refined_cam.balloon"], published={})
+    assert lines[1:5] == ["balloon", "(refined", "variant CAM)", "MHSA 25.0"]

@@ -20,11 +20,12 @@ from clipes.tasks.models.clip import load_clip
 from clipes.tasks.models.clip_architecture import MODEL_FOLDERS
 from clipes.tasks.models.demo_clip_training import Pace, open_training, training_steps, write_weights
 from clipes_core.config.pseudo_masks import ClipConfig
+from clipes_core.demo.template_uses import TemplateUse
 from clipes_core.demo.training import TrainingConfig
-from clipes_core.errors import ConfigError
+from clipes_core.errors import ConfigError, WeightsError
 
 ROOT = Path(__file__).parents[3]
-TEMPLATES = ("a photo of a {}.", "a {}.")
+USES = (TemplateUse("a photo of a {}."), TemplateUse("a {}.", weight=2, reliability=0.5, single=True))
 ARCHITECTURE = {
     "embed_dim": 16,
     "vision_cfg": {"image_size": 32, "patch_size": 8, "layers": 2, "width": 16, "head_width": 8},
@@ -43,11 +44,11 @@ def tiny(tmp_path_factory):
     MODEL_FOLDERS.remove(folder)
 
 
-def train(tiny, folder, config=CONFIG, templates=TEMPLATES, steps=None):
+def train(tiny, folder, config=CONFIG, uses=USES, steps=None, image_from=None):
     """Train all steps or the first ones, in batches of 32 scenes, with a checkpoint after every second step."""
-    trainer = open_training(tiny, config, templates, folder)
+    trainer = open_training(tiny, config, uses, folder, image_from)
     pace = Pace(scenes=32, checkpoint_steps=2, compiled=False)
-    done = list(islice(training_steps(trainer, templates, folder, pace), steps))
+    done = list(islice(training_steps(trainer, uses, folder, pace), steps))
     return done, write_weights(trainer, folder)
 
 
@@ -80,7 +81,21 @@ def test_a_checkpoint_of_another_training_is_refused(tiny, tmp_path):
     with pytest.raises(
         ConfigError, match=r"checkpoint.pt belongs to a training run with different settings: delete it"
     ):
-        train(tiny, tmp_path, templates=TEMPLATES[:1])
+        train(tiny, tmp_path, uses=USES[:1])
+
+
+def test_the_image_network_can_start_from_earlier_weights_and_the_text_network_cannot(tiny, tmp_path):
+    _, weights = train(tiny, tmp_path / "first")
+    earlier = load_file(weights)
+    started = open_training(tiny, CONFIG, USES, tmp_path / "second", str(weights)).model.state_dict()
+    random = open_training(tiny, CONFIG, USES, tmp_path / "third").model.state_dict()
+    for name, tensor in earlier.items():
+        expected = tensor.float() if name.startswith("visual.") else random[name]
+        torch.testing.assert_close(started[name], expected)
+    with pytest.raises(ConfigError, match="different settings"):
+        open_training(tiny, CONFIG, USES, tmp_path / "third", str(weights))
+    with pytest.raises(WeightsError, match=r"missing\.safetensors"):
+        open_training(tiny, CONFIG, USES, tmp_path / "fourth", str(tmp_path / "missing.safetensors"))
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04 half an archive"])
@@ -94,12 +109,13 @@ KILLED = """
 import logging, sys
 from pathlib import Path
 from clipes.tasks.models.demo_clip_training import DEMO_MODEL, Pace, train_clip
+from clipes_core.demo.template_uses import TemplateUse
 from clipes_core.demo.training import TrainingConfig
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     pace = Pace(scenes=128, checkpoint_steps=2, compiled=False)  # compiling takes a minute, in each process
-    train_clip(DEMO_MODEL, TrainingConfig(samples=512), ("a {}.",), Path(sys.argv[1]), pace)
+    train_clip(DEMO_MODEL, TrainingConfig(samples=512), [TemplateUse("a {}.")], Path(sys.argv[1]), pace)
 """
 ENVIRONMENT = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)}
 

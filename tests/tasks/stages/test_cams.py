@@ -17,7 +17,7 @@ from clipes.tasks.models.clip import load_clip
 from clipes.tasks.stages.cams import batch_cams
 from clipes.tasks.stages.columns.cams import stored_cams
 from clipes.tasks.stages.registry import STAGES
-from clipes_core.backbone import Backbone
+from clipes_core.backbones.vit import VitBackbone
 from clipes_core.cams import photo_cams
 from clipes_core.config.pseudo_masks import CamConfig, ClipConfig
 from clipes_core.device import finish
@@ -38,7 +38,7 @@ def test_cams_and_scores_are_those_of_the_core(scenes_made, scene_photos, visual
         truth = np.array(Image.open(scene_photos / "SegmentationClass" / f"{image_id}.png"))
         assert row["class_ids"] == labels_of(truth)
         photo = Image.open(scene_photos / "JPEGImages" / f"{image_id}.jpg")
-        (expected,) = photo_cams(Backbone(visual), texts, [photo], [row["class_ids"]], CamConfig())
+        (expected,) = photo_cams(VitBackbone(visual), texts, [photo], [row["class_ids"]], CamConfig())
         np.testing.assert_allclose(row["scores"], expected.scores, rtol=0, atol=1e-5)
         np.testing.assert_allclose(stored_cams(row, "cam"), expected.cam, rtol=0, atol=1e-3)
         np.testing.assert_allclose(stored_cams(row, "refined_cam"), expected.refined_cam, rtol=0, atol=1e-3)
@@ -161,7 +161,7 @@ def test_too_many_attention_blocks_are_logged_once_per_worker(tiny, capfd):
     assert capfd.readouterr().err.count(told) == 1
 
 
-class SmallMemory(Backbone):
+class SmallMemory(VitBackbone):
     """A backbone on a device with memory for only `room` photos."""
 
     room = 2

@@ -1,24 +1,35 @@
 """Read the images and labels of an annotation file of COCO, instances_SPLIT.json."""
 
-import json
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 from clipes.tasks.inputs.datasets.entries import Remark
-from clipes.tasks.storage.user_files import read_text
+from clipes.tasks.inputs.datasets.label_files.image_annotations import ImageAnnotations, Outlines
+from clipes.tasks.inputs.datasets.label_files.json_stream import JsonLists
+from clipes.tasks.inputs.sources.source import failure_of
+from clipes.tasks.inputs.sources.table import open_listed
+from clipes.tasks.storage.user_files import find_files
 from clipes_core.config.uri import without_secrets
-from clipes_core.errors import DatasetError, ErrorKind, PhotoError
+from clipes_core.errors import DatasetError, ErrorKind, PhotoError, StorageError
 
 REQUIRED_FIELDS = {
     "images": ("id", "file_name"),
     "annotations": ("image_id", "category_id"),
     "categories": ("id", "name"),
 }
+SECTIONS = ("categories", "annotations", "images")  # in the order in which they are checked
 SIZE_FIELDS = ("width", "height")
-FIELDS_READ = {*REQUIRED_FIELDS, *SIZE_FIELDS, *(field for fields in REQUIRED_FIELDS.values() for field in fields)}
+OUTLINE_FIELDS = ("segmentation", "counts")  # most of an annotation file; only whether they are empty is kept
+FIELDS_READ = {
+    *OUTLINE_FIELDS,
+    *REQUIRED_FIELDS,
+    *SIZE_FIELDS,
+    *(field for fields in REQUIRED_FIELDS.values() for field in fields),
+}
 LARGEST_SIDE = 10**9  # px
 
 Record = Mapping[str, Any]
@@ -32,28 +43,39 @@ class CocoImage:
         file_name: path of the photo, as the file spells it.
         labels: names of the categories of its annotations, unique, in order of first appearance.
         stated_size: width and height [px]; None if the file states no valid size.
+        outlines: outlines of its objects; None if the file has no outlines, or if one of the objects has none.
     """
 
     file_name: str
     labels: tuple[str, ...]
     stated_size: tuple[int, int] | None = None
+    outlines: Outlines | None = None
 
 
 @dataclass(frozen=True)
 class AnnotationFile:
-    """The content of an annotation file.
+    """The content of an annotation file. The outlines of objects, which are most of the file, stay in the file.
 
     Attributes:
+        uri: path or URI of the file.
+        fingerprint: fingerprint of the file when it was read.
         images: records of the section `images`; they are not checked yet.
-        labels: image id -> names of the categories of its annotations.
         names: image id -> file names of the images with this id.
-        categories: names of the categories, unique, in the file's order.
+        category_names: category id -> name.
+        annotations: what is kept of the annotations.
     """
 
+    uri: str
+    fingerprint: str
     images: Sequence[Any]
-    labels: Mapping[Any, Sequence[str]]
     names: Mapping[Any, Sequence[str]]
-    categories: tuple[str, ...]
+    category_names: Mapping[Any, str]
+    annotations: ImageAnnotations
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Names of the categories, unique, in the file's order."""
+        return tuple(dict.fromkeys(self.category_names.values()))
 
     def image(self, number: int) -> CocoImage:
         """Return an image.
@@ -65,14 +87,18 @@ class AnnotationFile:
         problem = _problem(record, "images")
         if problem:
             raise PhotoError(ErrorKind.UNREADABLE_LABELS, f"images[{number}] {problem}")
-        names = self.names[record["id"]]
+        image_id = record["id"]
+        names = self.names[image_id]
         if len(names) > 1:
             raise PhotoError(
                 ErrorKind.UNREADABLE_LABELS,
-                f"{len(names)} images have the id {record['id']!r}, so their annotations cannot be told apart "
+                f"{len(names)} images have the id {image_id!r}, so their annotations cannot be told apart "
                 f"({names[0]} and {names[1]}); give each image its own id, also in its annotations",
             )
-        return CocoImage(str(record["file_name"]), tuple(self.labels.get(record["id"], ())), _stated_size(record))
+        categories = self.annotations.categories.get(image_id, ())
+        labels = dict.fromkeys(self.category_names.get(each, f"category_id {each}") for each in categories)
+        size, outlines = _stated_size(record), self.annotations.outlines(image_id)
+        return CocoImage(str(record["file_name"]), tuple(labels), size, outlines)
 
     def file_name(self, number: int) -> str | None:
         """Return the file name of an image, whose record may be broken; None if it has none."""
@@ -82,7 +108,7 @@ class AnnotationFile:
 
     def remarks(self) -> Iterator[Remark]:
         """Yield a remark if annotations belong to no image."""
-        unknown = self.labels.keys() - self.names.keys()
+        unknown = self.annotations.categories.keys() - self.names.keys()
         if unknown:
             yield Remark(
                 f"{len(unknown)} image_ids in the annotations match no image (the first is "
@@ -98,56 +124,85 @@ def read_annotation_file(json_uri: str) -> AnnotationFile:
         DatasetError: the file is broken, an annotation or a category is broken, two categories have the same id, or no
             annotation belongs to an image.
     """
-    data = _read_json(json_uri)
-    categories = _categories(json_uri, data)
-    labels: dict[Any, dict[str, None]] = defaultdict(dict)
-    for record in _records(json_uri, data, "annotations"):
-        category = record["category_id"]
-        labels[record["image_id"]][categories.get(category, f"category_id {category}")] = None
-    images = _section(json_uri, data, "images")
+    found = find_files([json_uri]).get(json_uri)
+    if found is None:
+        raise FileNotFoundError(json_uri)
+    images: list[Any] = []
+    annotations = ImageAnnotations()
+    categories: list[Record] = []
+    problems: dict[str, str] = {}
+    with _opened(json_uri, found.fingerprint) as file:
+        lists, counts = JsonLists(file, _fields_read), Counter[str]()
+        for section, item in lists.items():
+            number, problem = counts[section], _problem(item.value, section)
+            counts[section] += 1
+            if section == "images":
+                images.append(item.value)
+            elif problem:
+                problems.setdefault(section, f"{section}[{number}] {problem}")
+            elif section == "annotations":
+                annotations.add(item)
+            elif section == "categories":
+                categories.append(item.value)
+    category_names = _category_names(json_uri, categories)
+    _check_sections(json_uri, lists.names, problems)
     names: dict[Any, dict[str, None]] = defaultdict(dict)
     for image in images:
         if _problem(image, "images") is None:
             names[image["id"]][str(image["file_name"])] = None
-    _check_image_ids(json_uri, labels.keys(), names.keys())
-    return AnnotationFile(images, _as_tuples(labels), _as_tuples(names), tuple(dict.fromkeys(categories.values())))
+    _check_image_ids(json_uri, annotations.categories.keys(), names.keys())
+    unique = {key: tuple(group) for key, group in names.items()}
+    return AnnotationFile(json_uri, found.fingerprint, images, unique, category_names, annotations)
 
 
-def _read_json(json_uri: str) -> Any:
+@contextmanager
+def _opened(json_uri: str, fingerprint: str) -> Iterator[BinaryIO]:
+    """Open a file, and translate the errors of the block, which reads the file.
+
+    Raises:
+        DatasetError: the file is broken, or cannot be read.
+        TransientError: the file has changed; or the network or the server fails.
+    """
     try:
-        return json.loads(read_text(json_uri), object_pairs_hook=_fields_read)
+        with open_listed(json_uri, fingerprint) as file, _translate_json_errors(json_uri):
+            yield file
+    except (PhotoError, StorageError) as exc:
+        raise failure_of(exc, json_uri) from exc
+
+
+@contextmanager
+def _translate_json_errors(json_uri: str) -> Iterator[None]:
+    try:
+        yield
+    except UnicodeDecodeError as exc:
+        raise DatasetError(f"{json_uri}: not UTF-8 text ({exc}); save the file as UTF-8") from exc
     except (ValueError, RecursionError) as exc:  # also if a number is too long, or the nesting too deep
         raise DatasetError(f"{json_uri}: broken JSON ({exc}); correct the file or download it again") from exc
 
 
 def _fields_read(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object without its polygons, which make up most of an annotation file and would need much memory."""
-    kept = [pair for pair in pairs if pair[0] in FIELDS_READ]
+    """Return an object without its outlines, which make up most of an annotation file and would need much memory."""
+    kept = [(key, bool(value) if key in OUTLINE_FIELDS else value) for key, value in pairs if key in FIELDS_READ]
     record = dict(kept)
     if len(record) < len(kept):
         raise ValueError(f"an object has a key twice; its keys are {', '.join(key for key, _ in kept)}")
     return record
 
 
-def _section(json_uri: str, data: Any, section: str) -> list[Any]:
-    records = data.get(section) if isinstance(data, dict) else None
-    if not isinstance(records, list):
-        raise DatasetError(f"{json_uri}: no list named {section}; COCO's files have images, annotations and categories")
-    return records
-
-
-def _records(json_uri: str, data: Any, section: str) -> Iterator[Record]:
-    for number, record in enumerate(_section(json_uri, data, section)):
-        problem = _problem(record, section)
-        if problem:
-            raise DatasetError(f"{json_uri}: {section}[{number}] {problem}")
-        yield record
+def _check_sections(json_uri: str, present: Collection[str], problems: Mapping[str, str]) -> None:
+    for section in SECTIONS:
+        if section not in present:
+            raise DatasetError(
+                f"{json_uri}: no list named {section}; COCO's files have images, annotations and categories"
+            )
+        if section in problems:
+            raise DatasetError(f"{json_uri}: {problems[section]}")
 
 
 def _problem(record: Any, section: str) -> str | None:
     """Return what is wrong with a record; None if it has all fields that clipes needs."""
     found = record if isinstance(record, dict) else {}
-    missing = [field for field in REQUIRED_FIELDS[section] if not _is_value(found.get(field))]
+    missing = [field for field in REQUIRED_FIELDS.get(section, ()) if not _is_value(found.get(field))]
     return f"has no {' and no '.join(missing)}, which must be text or a finite number" if missing else None
 
 
@@ -158,9 +213,9 @@ def _is_value(value: Any) -> bool:
     return isinstance(value, int | str) and not isinstance(value, bool)
 
 
-def _categories(json_uri: str, data: Any) -> dict[Any, str]:
+def _category_names(json_uri: str, categories: Sequence[Record]) -> dict[Any, str]:
     names: dict[Any, str] = {}
-    for record in _records(json_uri, data, "categories"):
+    for record in categories:
         name = str(record["name"])
         if names.setdefault(record["id"], name) != name:
             raise DatasetError(
@@ -182,10 +237,6 @@ def _check_image_ids(json_uri: str, in_annotations: Collection[Any], in_images: 
             f"{json_uri}: no annotation belongs to an image: the first image_id of an annotation is {annotated}, and "
             f"the first id of an image is {next(iter(in_images))!r}; correct the ids in one of the sections"
         )
-
-
-def _as_tuples(groups: Mapping[Any, Mapping[str, None]]) -> dict[Any, tuple[str, ...]]:
-    return {key: tuple(group) for key, group in groups.items()}
 
 
 def _stated_size(record: Record) -> tuple[int, int] | None:

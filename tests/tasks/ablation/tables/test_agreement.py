@@ -62,3 +62,12 @@ def test_sharpness_is_correlated_with_scores_over_five_variants_or_more(result_o
     lines = sharpness_lines(table_of(result_of(metrics, show=["sharpness", "initial_cam"])))
     expected = f"of sharpness and initial CAM, 5 variants: {shown}. The paper expects a negative one."
     assert lines == ([f"Rank correlation (Spearman) {expected}"] if shown else [])
+
+
+def test_only_runs_of_the_same_seed_are_compared(result_of):
+    """While an ablation runs, its last variant has fewer seeds than the others."""
+    low, high = {"refined_cam": {"miou": 0.4}}, {"refined_cam": {"miou": 0.5}}
+    published = {"A": {"refined_cam": "voc_train_mhsa"}, "B": {"refined_cam": "voc_train_caa"}}
+    metrics = {"A": [high, "out of memory", low], "B": [low, high]}
+    (found,) = comparisons(table_of(result_of(metrics, show=["refined_cam"], published=published)))
+    assert (found.agreeing, found.runs) == (0, 1)

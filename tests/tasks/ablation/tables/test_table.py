@@ -38,3 +38,9 @@ def test_without_the_reference_there_are_no_differences(result_of):
     assert table.reference == ""
     assert not table.differs(0)
     assert table.rows[0].cells[0].difference is None
+
+
+def test_a_variant_that_lacks_the_last_seeds_has_a_row_already(result_of):
+    half, most = {"initial_cam": {"miou": 0.5}}, {"initial_cam": {"miou": 0.7}}
+    table = table_of(result_of({"A": [half, half], "B": [most]}, show=["initial_cam"]))
+    assert table.rows[1].cells[0].difference == pytest.approx(20)

@@ -1,27 +1,20 @@
-"""Measure how well clipes finds photos to check on the demo's scenes, and write a table to docs/results.md.
-
-    python -m benchmarks.check_results --seeds 0 104 105 106
-
-Each seed gives a different data set of generated scenes; seed 0 is the demo. The photos to check are found without true
-masks. The true masks only tell which of the photos have a bad mask. The benchmark reuses artifacts in the store.
-"""
+"""The section of docs/results.md on photos to check: how many of the bad masks clipes finds without true masks."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.demo_results import CHECK_HEADING, CONFIG, ROOT, SEGMENTER_HEADING, clipes, parse_arguments
+from benchmarks.results.calls import CONFIG, Clipes
+from benchmarks.results.paragraphs import paragraph
 from clipes.tasks.report.sections.to_check import TITLES
 from clipes.tasks.runs.artifacts import RunArtifacts
 from clipes.tasks.runs.photos_to_check import photos_to_check
 from clipes.tasks.stages.mask_scores import CELL_COLUMNS, MASK_SCORES, photo_mious
-from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_status import read_run
 from clipes_core.evaluation.photos_to_check import Reason
 from clipes_core.evaluation.scored import PSEUDO_MASK
 
 BAD = 0.25  # masks with a lower mIoU are bad
-NAME = "results"
 HEADINGS = ("seed", "masks below 25 % mIoU", "of these listed", "photos listed", "mIoU if listed", "mIoU of the others")
 
 
@@ -33,23 +26,11 @@ class Photo:
     reasons: frozenset[Reason]
 
 
-def main() -> None:
-    """Run the demo with each seed until its masks are scored, and write the table."""
-    arguments = parse_arguments(__doc__, [0, 104, 105, 106])
-    found = {seed: photos(seed, arguments.store) for seed in arguments.seeds}
-    text = arguments.to.read_text()
-    before = text.partition(CHECK_HEADING if CHECK_HEADING in text else SEGMENTER_HEADING)[0].rstrip()
-    after = "".join(text.partition(SEGMENTER_HEADING)[1:])
-    arguments.to.write_text("\n\n".join(filter(None, [before, section(found).rstrip(), after])).rstrip() + "\n")
-    print(f"wrote {arguments.to}")
-
-
-def photos(seed: int, store: str) -> list[Photo]:
+def checked_photos(clipes: Clipes, seed: int) -> list[Photo]:
     """Run the demo with one seed until its masks are scored, and return its photos."""
-    clipes("run", NAME, store, "--until", MASK_SCORES.name, settings=[f"dataset.seed={seed}"])
-    uri = str(ROOT / store)
-    status = read_run(uri, NAME)
-    artifacts = RunArtifacts(RunFiles(uri, NAME), status.shards)
+    files = clipes.run("run", "results", "--until", MASK_SCORES.name, settings=[f"dataset.seed={seed}"])
+    status = read_run(files.store_uri, files.name)
+    artifacts = RunArtifacts(files, status.shards)
     listed = {
         photo.image_id: frozenset(each.reason for each in photo.reasons) for photo in photos_to_check(status, artifacts)
     }
@@ -62,16 +43,21 @@ def photos(seed: int, store: str) -> list[Photo]:
     ]
 
 
-def section(found: Mapping[int, Sequence[Photo]]) -> str:
-    """Return the section of docs/results.md on photos to check."""
-    command = f"python -m benchmarks.check_results --seeds {' '.join(map(str, found))}"
+def check_section(found: Mapping[int, Sequence[Photo]]) -> list[str]:
+    """Return the lines of the section.
+
+    Args:
+        found: seed -> its photos.
+    """
     every = [photo for of_seed in found.values() for photo in of_seed]
     lines = [
-        CHECK_HEADING,
+        "## Photos to check",
         "",
-        f"`{command}` wrote this section. clipes lists the photos to check of",
-        f"`{CONFIG}` without true masks. The true masks show afterwards how many of the bad masks are among them.",
-        "Seed 0 is the demo. The limit of the CRF's changes was chosen on the seeds 0, 101, 102 and 103.",
+        *paragraph(
+            f"clipes lists the photos to check of `{CONFIG}` without true masks. The true masks show afterwards how",
+            "many of the bad masks are among them. Seed 0 is the demo. The limit of the CRF's changes was chosen on",
+            "the seeds 0, 101, 102 and 103.",
+        ),
         "",
         _row(HEADINGS),
         _row(["---"] * len(HEADINGS)),
@@ -87,7 +73,7 @@ def section(found: Mapping[int, Sequence[Photo]]) -> str:
         having = [photo for photo in every if reason in photo.reasons]
         if having:
             lines.append(_row([TITLES[reason], str(len(having)), str(_bad(having)), _mean(having)]))
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _cells(of_seed: Sequence[Photo]) -> list[str]:
@@ -113,7 +99,3 @@ def _mean(some: Sequence[Photo]) -> str:
 
 def _row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-if __name__ == "__main__":
-    main()

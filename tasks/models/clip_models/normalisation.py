@@ -1,0 +1,35 @@
+"""Find the mean and the standard deviation of the pixels that a model was trained on."""
+
+from typing import Any, NamedTuple
+
+
+class Normalisation(NamedTuple):
+    """How the colours of a photo, in [0, 1], are normalised: (colour - mean) / std, for red, green and blue."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+def tag_normalisation(entry: dict[str, Any]) -> Normalisation | None:
+    """Return the normalisation in OpenCLIP's entry of a tag; None if it is that of OpenAI's CLIP."""
+    from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+
+    found = Normalisation(tuple(entry["mean"]), tuple(entry["std"]))
+    return None if found == (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD) else found
+
+
+def usual_normalisation(model_name: str, architecture: dict[str, Any]) -> Normalisation | None:
+    """Return the normalisation that all of OpenCLIP's weights of a model have; None if it is that of OpenAI's CLIP.
+
+    It serves for weights from a file, which do not say how photos are normalised. If the weights of a model differ in
+    it, or there are none, it is that of OpenAI's CLIP.
+    """
+    if not ({"timm_model_name"} & architecture["vision_cfg"].keys() or "hf_tokenizer_name" in architecture["text_cfg"]):
+        return None  # without OpenCLIP, whose import takes seconds
+    import open_clip
+
+    entries = [
+        open_clip.get_pretrained_cfg(model_name, tag) for tag in open_clip.list_pretrained_tags_by_model(model_name)
+    ]
+    found = {tag_normalisation(entry) for entry in entries}
+    return found.pop() if len(found) == 1 else None
