@@ -15,7 +15,7 @@ from clipes.tasks.storage.claims import Claim, claimed
 from clipes.tasks.storage.layout import ABLATION_FILE, RUN_JSON, claims_uri
 from clipes.tasks.storage.run_files import RunFiles, read_ablation
 from clipes_core.config.run import RunConfig
-from clipes_core.errors import ConfigError
+from clipes_core.errors import ConfigError, UsageError
 
 NOTHING_MADE: dict[str, Any] = {"model_digest": "", "precision": "", "stage_keys": {}, "rejected": 0, "seals": {}}
 
@@ -114,10 +114,8 @@ def record_ablation(config: RunConfig, grid: Grid, runs: Sequence[PlannedVariant
         except BaseException:
             record.close("cancelled")
             raise
-        if failed := record.result.failed:
-            record.close("failed", f"{len(failed)} of {len(runs)} runs failed; the first is {failed[0].name}")
-        else:
-            record.close("completed")
+        failure = record.result.failure
+        record.close("failed" if failure else "completed", failure)
 
 
 def read_result(store_uri: str, name: str) -> AblationResult | None:
@@ -130,3 +128,16 @@ def read_result(store_uri: str, name: str) -> AblationResult | None:
     """
     found = read_ablation(RunFiles(store_uri, name))
     return None if found is None else result_of_json(found)
+
+
+def write_tables(store_uri: str, name: str) -> str:
+    """Write the table of an ablation again, and return the URI of its report.html.
+
+    Raises:
+        UsageError: none of its runs has ended.
+        BrokenArtifactError, StorageError and TransientError, as for `read_result`.
+    """
+    result = read_result(store_uri, name)
+    if result is None:
+        raise UsageError(f"none of the runs of the ablation {name} has ended: run it again")
+    return write_files(result, RunFiles(store_uri, name))

@@ -9,7 +9,6 @@ from clipes.flows.exit_codes import explain_resume
 from clipes.flows.terminal.consoles import out
 from clipes.tasks.machine.prefect_server import load_prefect
 from clipes.tasks.machine.terminal import announce
-from clipes_core.errors import StageError
 
 
 def ablate(
@@ -49,7 +48,7 @@ def ablate(
         check_runner(run.config)
     check_store(runs[0].config, writes=not plan)
     if plan:
-        from clipes.flows.ablation_plan import plan_ablation
+        from clipes.flows.ablation.plan import plan_ablation
         from clipes.flows.terminal.ablation_plan import print_ablation_plan
 
         print_ablation_plan(out, plan_ablation(runs, loaded.last_stage))
@@ -59,15 +58,12 @@ def ablate(
 
     with provide_server() as server:  # The server starts while the pipeline is imported.
         with announce("loading the pipeline"):
-            from clipes.flows.ablation import ablation
-            from clipes.flows.flow_runs import keep_sigterm_handler
+            from clipes.flows.ablation.flow import run_ablation
             from clipes.flows.terminal.ablation_table import print_ablation
 
-        flow = keep_sigterm_handler(ablation)
         with explain_resume():
-            result = server.record(lambda resumes: flow(common, loaded, labels, fresh and not resumes))
+            result = server.record(lambda resumes: run_ablation(common, loaded, labels, fresh and not resumes))
     print_ablation(out, result)
     out.print(f"files: {result.uri}")
-    if result.failed:
-        with explain_resume():
-            raise StageError(f"{len(result.failed)} of {len(runs)} runs failed; the first is {result.failed[0].name}")
+    with explain_resume():
+        result.check()

@@ -21,6 +21,7 @@ from clipes.tasks.ablation.variant_runs import (
 from clipes.tasks.inputs.configs import resolve_config
 from clipes.tasks.inputs.flow_parameter import ConfigParameter
 from clipes.tasks.storage.layout import run_uri
+from clipes_core.config.run import RunConfig
 from clipes_core.errors import ClipesError, ConfigError, ServerLostError
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,11 @@ def ablation(config: ConfigParameter, grid: Grid, only: tuple[str, ...] = (), fr
             record.add(run_variant(run, grid, fresh))
     result = record.result
     return completed(result, f"{len(runs) - len(result.failed)} of {len(runs)} runs completed")
+
+
+def run_ablation(config: RunConfig, grid: Grid, only: tuple[str, ...], fresh: bool) -> AblationResult:
+    """Run the flow `ablation` for the command line."""
+    return keep_sigterm_handler(ablation)(config, grid, only, fresh)
 
 
 def run_variant(run: PlannedVariantRun, grid: Grid, fresh: bool) -> VariantRun:
