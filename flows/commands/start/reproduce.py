@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clipes.flows.commands.options import Set, StoreOrConfigs, location, location_option
+from clipes.flows.commands.options import Set, StoreOrConfigs, location_option
 from clipes.flows.exit_codes import BAD_USAGE, explain_resume
 from clipes.flows.terminal.consoles import out
 from clipes.tasks.machine.prefect_server import load_prefect
@@ -30,13 +30,11 @@ CANNOT_START = "the segmenter: its check found problems (see above); correct the
 def reproduce(
     data: Annotated[str, typer.Argument(metavar="DATA", help="The paper's data set: voc12 or coco14.")],
     root: Annotated[str, location_option("--root", "DIR", "Folder of the data set, such as VOCdevkit/VOC2012.")],
+    overrides: Set = None,
+    store: StoreOrConfigs = None,
     clip: Annotated[
         str | None,
-        typer.Option(
-            metavar="WEIGHTS",
-            parser=location("--clip"),
-            help="Weights of CLIP: a file, a URI or a name, as for clip.pretrained; default: those of the paper.",
-        ),
+        location_option("--clip", "WEIGHTS", "Weights of CLIP: a file, a URI or a name; default: those of the paper."),
     ] = None,
     segmenter: Annotated[
         bool | None,
@@ -45,8 +43,6 @@ def reproduce(
             help="Also train a segmenter on the pseudo masks, and score it; default: only on a machine with a GPU.",
         ),
     ] = None,
-    overrides: Set = None,
-    store: StoreOrConfigs = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Check the data, show what the runs would reuse and compute, and exit.")
     ] = False,
