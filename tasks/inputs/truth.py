@@ -137,8 +137,9 @@ def draw_truth(photo: Photo, annotations: Iterable[bytes]) -> np.ndarray:
     class_ids, (width, height) = dict(photo.annotations.source.class_ids), photo.stated_size
     objects = []
     for record in map(json.loads, annotations):
-        name = f"annotation {record.get('id')!r}"
-        objects.append(
-            CocoObject(class_ids[record["category_id"]], record.get("segmentation"), bool(record.get("iscrowd")), name)
-        )
+        name, class_id = f"annotation {record.get('id')!r}", class_ids.get(record["category_id"])
+        if class_id is None:
+            reason = f"{name}: no class of the vocabulary is its category {record['category_id']!r}"
+            raise PhotoError(ErrorKind.BAD_TRUTH, reason)
+        objects.append(CocoObject(class_id, record.get("segmentation"), bool(record.get("iscrowd")), name))
     return draw_objects(objects, (height, width))

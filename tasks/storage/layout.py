@@ -155,6 +155,12 @@ def uri_in(store_uri: str, location: str) -> str:
     return _join(store_uri, found[1] if found else location)
 
 
+def row_uri_in(store_uri: str, uri: str | None) -> str | None:
+    """Return a URI of `row_uri` for a store that may have been moved since; return any other URI unchanged."""
+    row = None if uri is None else row_of(uri)
+    return uri if row is None else row_uri(uri_in(store_uri, row[0]), row[1])
+
+
 def runs_uri(store_uri: str) -> str:
     """Return the URI of the folder of all runs."""
     return _join(store_uri, "runs")

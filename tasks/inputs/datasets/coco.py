@@ -1,12 +1,9 @@
 """Data sets in MS COCO's layout: annotations/instances_SPLIT.json and a folder of photos per split."""
 
-import hashlib
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from clipes.tasks.inputs.datasets.dataset_format import DatasetFormat
 from clipes.tasks.inputs.datasets.entries import (
@@ -22,9 +19,10 @@ from clipes.tasks.inputs.datasets.entries import (
 )
 from clipes.tasks.inputs.datasets.guards import read_row, reading_list
 from clipes.tasks.inputs.datasets.label_files.coco_json import AnnotationFile, CocoImage, read_annotation_file
+from clipes.tasks.inputs.datasets.label_files.coco_outlines import CocoOutlines, remark_on_outlines
 from clipes.tasks.inputs.datasets.label_files.labels import LabelReader
 from clipes.tasks.inputs.datasets.reach import check_secrets
-from clipes.tasks.inputs.photos import Annotations, AnnotationSource, Reject
+from clipes.tasks.inputs.photos import Reject
 from clipes.tasks.storage.user_files import absolute, exists, join, list_names, read_lines
 from clipes_core.config.dataset import DatasetConfig
 from clipes_core.config.uri import is_uri
@@ -35,19 +33,15 @@ PUBLISHED_SPLITS = ("train2014", "val2014", "train2017", "val2017")
 ADVICE = "give a .json file in COCO's layout, or a .txt file with a photo and its class ids on each line"
 NAME_PREFIXES = ("", "COCO_train2014_", "COCO_val2014_")
 PUBLISHED_NAME = re.compile(r"(?P<folder>(?:.*/)?)(?:COCO_(?:train|val)2014_)?(?P<number>\d{12}\.jpg)")
-DRAWING = 1  # increment it if `clipes_core.encodings.coco_objects.draw_objects` draws another mask
-WITHOUT_OUTLINE = (
-    "{count} images have objects without an outline (`segmentation`), so they have no true mask and are not scored "
-    "(the first is {first})"
-)
 DOWNLOAD = "download the photo, and write its path below dataset.root instead"
 
 
 def read_coco(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry | Reject | Remark]:
     """List the photos of a split in COCO's layout.
 
-    A photo's labels are the categories of all its annotations, including annotations of crowds. If `config.truth` is
-    None, the true masks are drawn from the outlines in the .json file.
+    A photo's labels are the categories of all its annotations, including annotations of crowds. The true masks are
+    drawn from the outlines in the .json file of the split, or in the .json file that `config.truth` names, unless
+    `config.truth` is a folder.
 
     Args:
         config: settings of the data set. `split` is the name of a split, or the path or URI of a .json or .txt file.
@@ -135,26 +129,37 @@ def _photo_folders(root: str, split: str) -> list[str]:
 def _read_split(split_uri: str, config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry | Reject | Remark]:
     is_text = split_uri.endswith(".txt")
     content = None if is_text else read_annotation_file(split_uri)
+    truth = absolute(config.truth) if config.truth else None
+    named = truth is not None and truth.endswith(".json")
+    outlined = _read_truth(str(truth)) if named else content if truth is None else None
     ids = {str(class_id - 1): class_id for class_id in vocabulary.ids.values()}
     reader = _RowReader(
         root=dataset_root(config),
         folders=tuple(_photo_folders(dataset_root(config), _split_name(split_uri))),
-        truth_folder=absolute(config.truth) if config.truth else None,
+        truth_folder=None if named else truth,
         labels=LabelReader(ids if is_text else vocabulary.known_names, lists=is_text),
+        outlines=CocoOutlines.of_file(outlined, vocabulary, by_name=named) if outlined is not None else None,
     )
     if content is None:
         lines = list(read_lines(split_uri))
         yield from _check_first_id(split_uri, [line for _, line in lines], vocabulary)
         for number, line in lines:
             yield read_row(partial(reader.of_line, line), f"line {number}", split_uri)
-        return
-    if reader.truth_folder is None and content.annotations.any_outlined:
-        reader = replace(reader, drawn_from=_annotation_source(content, reader.labels))
-    for number in range(len(content.images)):
-        yield read_row(partial(reader.of_image, content, number), f"images[{number}]", split_uri)
-    yield from content.remarks()
-    if reader.drawn_from is not None:
-        yield from _remark_on_truth(content)
+    else:
+        for number in range(len(content.images)):
+            yield read_row(partial(reader.of_image, content, number), f"images[{number}]", split_uri)
+        yield from content.remarks()
+    if outlined is not None:
+        yield from remark_on_outlines(outlined)
+
+
+def _read_truth(uri: str) -> AnnotationFile:
+    try:
+        return read_annotation_file(uri)
+    except FileNotFoundError as exc:
+        raise DatasetError(
+            f"dataset.truth: no file {uri}; give a folder of PNGs or an annotation file of COCO"
+        ) from exc
 
 
 def _check_first_id(uri: str, lines: Iterable[str], vocabulary: Vocabulary) -> Iterator[Remark]:
@@ -178,22 +183,6 @@ def _check_first_id(uri: str, lines: Iterable[str], vocabulary: Vocabulary) -> I
     )
 
 
-def _annotation_source(content: AnnotationFile, labels: LabelReader) -> AnnotationSource:
-    """Return the file as a source of true masks. Photos with objects of unknown categories are rejected anyway."""
-    class_ids: list[tuple[Any, int]] = []
-    for category_id, name in content.category_names.items():
-        with suppress(PhotoError):
-            class_ids.append((category_id, *labels.read([name]).class_ids))
-    return AnnotationSource(content.uri, content.fingerprint, tuple(class_ids))
-
-
-def _remark_on_truth(content: AnnotationFile) -> Iterator[Remark]:
-    """Yield a remark if images have no true mask."""
-    names = [name for image_id, (name, *_) in content.names.items() if content.annotations.lacks_outlines(image_id)]
-    if names:
-        yield Remark(WITHOUT_OUTLINE.format(count=len(names), first=names[0]))
-
-
 @dataclass(frozen=True)
 class _RowReader:
     """Turns images and lines into entries.
@@ -203,14 +192,14 @@ class _RowReader:
         folders: folders in which photos are searched, in order.
         truth_folder: folder of the true masks; None if there is none.
         labels: finds the classes of labels.
-        drawn_from: file from which the true masks are drawn; None if they are not drawn.
+        outlines: the file from whose outlines the true masks are drawn; None if they are not drawn.
     """
 
     root: str
     folders: tuple[str, ...]
     truth_folder: str | None
     labels: LabelReader
-    drawn_from: AnnotationSource | None = None
+    outlines: CocoOutlines | None = None
 
     def of_line(self, line: str) -> Entry | Reject:
         """Return the entry of a line of a .txt file."""
@@ -242,24 +231,16 @@ class _RowReader:
         except PhotoError as error:
             return rejected(without_extension(image.file_name), join(self.folders[0], image.file_name), error)
         image_ids = tuple(map(without_extension, paths))
+        drawn = self.outlines.image(image, image_ids) if self.outlines else None
         return Entry(
             image_ids[0],
             tuple(join(folder, path) for path in paths for folder in self.folders),
             labels.class_ids,
             tuple(uri for image_id in image_ids for uri in mask_place(self.truth_folder, image_id)),
-            stated_size=image.stated_size,
-            annotations=self._annotations(image),
+            stated_size=drawn.stated_size if drawn else image.stated_size,
+            annotations=self.outlines.annotations(drawn) if self.outlines and drawn else None,
             notes=labels.notes,
         )
-
-    def _annotations(self, image: CocoImage) -> Annotations | None:
-        """Return the annotations from which the true mask of an image is drawn; None if that is not possible."""
-        if self.drawn_from is None or image.outlines is None or image.stated_size is None:
-            return None
-        classes = [self.labels.read([name]).class_ids for name in image.labels]
-        drawing = [DRAWING, image.stated_size, image.outlines.digest, classes]
-        fingerprint = f"drawn:{hashlib.sha256(repr(drawing).encode()).hexdigest()[:32]}"
-        return Annotations(self.drawn_from, image.outlines.spans, fingerprint)
 
     def _reject_uri(self, image: CocoImage) -> Reject:
         """Reject an image whose file name is a URI. The `Reject` repeats nothing of a URI that may have a password.

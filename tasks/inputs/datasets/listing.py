@@ -211,7 +211,7 @@ def _check_folders(config: DatasetConfig, photos: Sequence[Photo]) -> None:
     if not photos:
         _check_folder("dataset.root", config.root)
     without_truth = sum(not photo.has_truth for photo in photos)
-    if without_truth == len(photos):
+    if without_truth == len(photos) and not (config.truth or "").endswith(".json"):
         _check_folder("dataset.truth", config.truth)
     elif without_truth:
         logger.info("%d of %d photos have no true mask: they are not scored", without_truth, len(photos))

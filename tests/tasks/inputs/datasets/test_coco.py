@@ -189,6 +189,31 @@ def test_the_fingerprint_of_a_drawn_mask_changes_with_its_own_annotations_only(l
     assert set(fingerprints(square(1, 2), square(2, 3), vocabulary=others)).isdisjoint(before)
 
 
+def test_the_true_masks_of_a_text_list_are_drawn_from_a_named_file(folder, animals):
+    document = outlined(square(1, 2), square(2, 3, category_id=90)).replace(
+        '"1.jpg"', '"COCO_val2014_000000000001.jpg"'
+    )
+    names = dict.fromkeys(["val2014/COCO_val2014_000000000001.jpg", "images/2.jpg", "images/3.jpg"], "")
+    folder.write({"some.json": document, "list.txt": "000000000001 0\n2 1\n3 0\n", **names})
+
+    first, second, third = read(folder, animals, f"{folder.uri}/list.txt", truth=f"{folder.uri}/some.json").photos
+
+    assert [int(listed_ids(photo).max()) for photo in (first, second)] == [1, 2]
+    assert not third.has_truth
+    direct = read_dataset(
+        DatasetConfig(format="coco", root=folder.uri, split=f"{folder.uri}/some.json"), animals
+    ).photos
+    assert [photo.truth_fingerprint for photo in direct] == [first.truth_fingerprint, second.truth_fingerprint]
+
+
+def test_a_named_file_that_does_not_exist_is_an_error(folder, animals):
+    folder.write({"list.txt": "a 0\n", "images/a.jpg": ""})
+    with pytest.raises(
+        DatasetError, match=r"dataset\.truth: no file .*/none\.json; give a folder of PNGs or an annotation"
+    ):
+        read(folder, animals, f"{folder.uri}/list.txt", truth=f"{folder.uri}/none.json")
+
+
 def test_no_mask_is_drawn_if_a_folder_has_the_true_masks(local, animals):
     local.write({"annotations/instances_val.json": outlined(square(1, 2)), "val/1.jpg": "", "truth/1.png": ""})
     (photo,) = read(local, animals, "val", truth=f"{local.uri}/truth").photos
