@@ -27,6 +27,7 @@ class ImageNetwork:
 
 
 VIT = ImageNetwork("ViT", poolings=("patch_mean", "cls"))
+POOLED_VIT = ImageNetwork("ViT with attention pooling", poolings=("attention",))
 RESNET = ImageNetwork(
     "ResNet", poolings=("attention",), precisions=("auto", "fp32", "fp16", "fast"), has_attention=False
 )
@@ -34,7 +35,10 @@ RESNET = ImageNetwork(
 
 def image_network(architecture: Mapping[str, Any]) -> ImageNetwork:
     """Return the kind of the image network of an architecture, which is the content of an OpenCLIP file of a model."""
-    return RESNET if isinstance(architecture["vision_cfg"].get("layers"), list) else VIT
+    vision = architecture["vision_cfg"]
+    if vision.get("timm_pool") == "map":
+        return POOLED_VIT
+    return RESNET if isinstance(vision.get("layers"), list) else VIT
 
 
 def suited_config(config: RunConfig, network: ImageNetwork) -> RunConfig:

@@ -50,8 +50,8 @@ class ClipConfig(Section):
     pooling: Literal["patch_mean", "cls", "attention"] = Field(
         "patch_mean",
         description="Image embedding that clipes compares with texts. patch_mean: mean of the patch tokens; cls: class "
-        "token; attention: the network's own attention pooling. A ViT has the first two. A ResNet has only attention, "
-        "which is its default.",
+        "token; attention: the network's own attention pooling. CLIP's ViTs have the first two. SigLIP and ResNets "
+        "have only attention, which is their default.",
     )
 
 

@@ -2,10 +2,13 @@
 
 import logging
 import math
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipes.tasks.inputs.config_text.architectures import architectures
+from clipes.tasks.models.clip_models.building import build_without_memory
+from clipes.tasks.models.clip_models.support import unsupported
 from clipes_core.config.image_networks import RESNET, VIT, image_network
 from clipes_core.errors import WeightsError
 
@@ -22,27 +25,32 @@ VIT_TENSORS = {"visual.conv1.weight": 4, "visual.positional_embedding": 2, "visu
 RESNET_TENSORS = {"visual.conv1.weight": 4, "visual.attnpool.positional_embedding": 2}
 RESNET_STAGES = ("layer1", "layer2", "layer3", "layer4")
 USUAL_MODELS = {VIT: "ViT-B-16-quickgelu", RESNET: "RN50-quickgelu"}
+SHOWN_NAMES = 3  # similar names in the message about an unknown one
 RESNET_STRIDE = 32  # pixels of a photo per position of the last stage
 
 
 def named_architecture(model_name: str) -> dict[str, Any]:
-    """Return the keyword arguments with which OpenCLIP's class `CLIP` builds the model of this name.
+    """Return the architecture of the model of this name, with which `build_clip` builds it.
 
     Args:
         model_name: name of a model of OpenCLIP, or of a model that clipes ships.
 
     Raises:
-        WeightsError: there is no model of this name, or the model is neither a ViT with a class token nor a ResNet, or
-            it does not have CLIP's own text network and tokenizer.
+        WeightsError: there is no model of this name, or `unsupported` says why clipes does not support it.
     """
     known = architectures()
-    if model_name in known and _is_supported(known[model_name]):
-        return known[model_name]
-    found = "another network" if model_name in known else "no model of this name"
-    raise WeightsError(
-        f"clip.model {model_name}: expected a ViT with a class token or a ResNet, and CLIP's own text network, found "
-        f"{found}; set clip.model to one of {', '.join(_supported())}"
-    )
+    if model_name not in known:
+        similar = get_close_matches(model_name, known, n=SHOWN_NAMES, cutoff=0)
+        raise WeightsError(
+            f"clip.model {model_name}: expected the name of a model of OpenCLIP, found no model of this name; set "
+            f"clip.model to another name, such as {', '.join(similar)}"
+        )
+    if reason := unsupported(known[model_name]):
+        raise WeightsError(
+            f"clip.model {model_name}: clipes does not support this model, because {reason}; set clip.model to a plain "
+            f"ViT or a ResNet, such as {USUAL_MODELS[VIT]} or {USUAL_MODELS[RESNET]}"
+        )
+    return known[model_name]
 
 
 def fitting_architecture(state: "StateDict", model_name: str, path: Path) -> dict[str, Any]:
@@ -60,6 +68,9 @@ def fitting_architecture(state: "StateDict", model_name: str, path: Path) -> dic
        activation or the number of heads may have these tensors.
     4. If the file has OpenAI's tensor names, the architecture is determined as in rule 1.
 
+    If the model `model_name` has an image network of timm, or another text network or tokenizer than OpenAI's models,
+    only rule 2 applies.
+
     Rules 1 and 4 refuse a file with another kind of image network than that of `model_name`, because the kind decides
     the defaults of settings.
 
@@ -69,16 +80,22 @@ def fitting_architecture(state: "StateDict", model_name: str, path: Path) -> dic
         path: path of the file, for messages.
 
     Returns:
-        Keyword arguments of OpenCLIP's class `CLIP`. The network built with them has the tensor names and shapes of
-        `state`.
+        The architecture. The network that `build_clip` builds with it has the tensor names and shapes of `state`.
 
     Raises:
         WeightsError: `named_architecture` does not accept `model_name`; or a rule refuses the file; or the tensors
             are incomplete or form neither a ViT nor a ResNet.
     """
     named = named_architecture(model_name)
-    if not state.openai and not _describe_differences(named, state):
+    differences = "" if state.openai else _describe_differences(named, state)
+    if not state.openai and not differences:
         return named
+    if not _has_layout_of_openai(named):
+        found = differences or "those of a network of OpenAI"
+        raise WeightsError(
+            f"{path}: expected the tensors of clip.model {model_name}, found others: {found}; set clip.model to the "
+            "name of the network that was trained"
+        )
     sizes = _openai_architecture(state, path)
     names = [] if state.openai else _find_names(sizes, state)
     if names:
@@ -108,16 +125,9 @@ def fitting_architecture(state: "StateDict", model_name: str, path: Path) -> dic
     return sizes
 
 
-def _is_supported(architecture: dict[str, Any]) -> bool:
+def _has_layout_of_openai(architecture: dict[str, Any]) -> bool:
     vision, text = architecture["vision_cfg"], architecture["text_cfg"]
-    foreign = {"timm_model_name", "pool_type", "attentional_pool", "no_ln_pre"} & vision.keys()
-    foreign |= {"hf_model_name", "hf_tokenizer_name"} & text.keys()
-    foreign |= {"custom_text", "multimodal_cfg"} & architecture.keys()
-    return not foreign and isinstance(vision["layers"], int | list)
-
-
-def _supported() -> dict[str, dict[str, Any]]:
-    return {name: values for name, values in architectures().items() if _is_supported(values)}
+    return not (architecture.get("custom_text") or "timm_model_name" in vision or {"hf_tokenizer_name"} & text.keys())
 
 
 def _openai_architecture(state: "StateDict", path: Path) -> dict[str, Any]:
@@ -167,7 +177,8 @@ def _check_layout(shapes: dict[str, tuple[int, ...]], visual: dict[str, int], pa
     if missing:
         raise WeightsError(
             f"{path}: expected a CLIP with a ViT or a ResNet, but it has no {', '.join(missing)}; found {len(shapes)} "
-            f"tensors such as {', '.join(list(shapes)[:3])}; use weights in OpenAI's or OpenCLIP's layout"
+            f"tensors such as {', '.join(list(shapes)[:3])}; use weights in OpenAI's or OpenCLIP's layout, and set "
+            "clip.model to the name of the network that was trained"
         )
     channels = shapes["visual.conv1.weight"][0]  # a ResNet has attention only in its pooling, of 64 times as many
     widths = channels if visual is VIT_TENSORS else 64 * channels, shapes["text_projection"][0]
@@ -187,21 +198,21 @@ def _blocks(shapes: dict[str, tuple[int, ...]], prefix: str) -> int:
 def _find_names(sizes: dict[str, Any], state: "StateDict") -> list[str]:
     """Return the names of the OpenCLIP models whose tensors have the same names and shapes as a state dict."""
     width = sizes["vision_cfg"]["width"]
-    same_width = {name: values for name, values in _supported().items() if values["vision_cfg"]["width"] == width}
+    same_width = {
+        name: values
+        for name, values in architectures().items()
+        if _has_layout_of_openai(values) and values["vision_cfg"].get("width") == width and not unsupported(values)
+    }
     return [name for name, values in same_width.items() if not _describe_differences(values, state)]
 
 
 def _describe_differences(architecture: dict[str, Any], state: "StateDict") -> str:
     """Compare a file's tensors with a network's tensors by name and shape. Describe the differences; "" means none."""
-    import torch
-    from open_clip.model import CLIP
-
-    with torch.device("meta"):
-        expected = {
-            name: tuple(tensor.shape)
-            for name, tensor in CLIP(**architecture).state_dict().items()
-            if tensor.is_floating_point()  # a state dict without the counters of batch normalisation is complete
-        }
+    expected = {
+        name: tuple(tensor.shape)
+        for name, tensor in build_without_memory(architecture).state_dict().items()
+        if tensor.is_floating_point()  # a state dict without the counters of batch normalisation is complete
+    }
     found = state.shapes
     differences = {
         "missing": [name for name in expected if name not in found],

@@ -12,7 +12,6 @@ from clipes_core.prompts import text_feature, vocabulary_texts
 from clipes_core.text_features import TextFeatures
 from clipes_core.vocabulary import Vocabulary
 
-TOKENIZER = ClipTokenizer(77)
 VOCABULARY = Vocabulary.model_validate(
     {
         "classes": [
@@ -29,7 +28,8 @@ CLASS_IDS = [3, 1, 2]  # with three, two and one synonyms
 
 def features_of(model, prompts, vocabulary=VOCABULARY):
     texts = vocabulary_texts(vocabulary, prompts)
-    features = [text_feature(model, TOKENIZER, text.phrases, prompts.templates).numpy() for text in texts]
+    tokenizer = ClipTokenizer(model.context_length)
+    features = [text_feature(model, tokenizer, text.phrases, prompts.templates).numpy() for text in texts]
     return TextFeatures(
         np.array([text.class_id for text in texts]), np.stack(features), float(model.logit_scale.detach().exp())
     )

@@ -206,7 +206,8 @@ def text_rounds(
 def encode_text(model: open_clip.CLIP, sentence: str) -> Tensor:
     """Compute the text embedding (E,) float64, not normalised: the projected state of one token.
 
-    It is the end token, or the last one in networks such as SigLIP's, whose tokens attend to later ones too.
+    It is the end token, or the last one in networks such as SigLIP's, whose tokens attend to later ones too. MetaCLIP 2
+    finds the end token by its id, OpenAI's CLIP as the largest id.
     """
     text = getattr(model, "text", model)
     tokens = open_clip.tokenize([sentence], context_length=model.context_length)[0]
@@ -214,7 +215,9 @@ def encode_text(model: open_clip.CLIP, sentence: str) -> Tensor:
     later = torch.ones(len(tokens), len(tokens), dtype=torch.bool).triu(diagonal=1)
     for block in text.transformer.resblocks:
         x, _ = block_output(block, x, layer_norm(block.ln_1, x), hidden=None if text.attn_mask is None else later)
-    at = -1 if getattr(text, "pool_type", "argmax") == "last" else int(tokens.argmax())
+    pooling = text.pool_type if hasattr(text, "pool_type") else text.text_pool_type
+    end = text.eos_id if hasattr(text, "eos_id") else text.text_eos_id
+    at = {"last": -1, "argmax": int(tokens.argmax()), "eos": int((tokens == end).int().argmax())}[pooling]
     state, projection = layer_norm(text.ln_final, x)[at], text.text_projection
     return linear(projection, state) if isinstance(projection, torch.nn.Linear) else state @ f64(projection)
 
@@ -222,10 +225,10 @@ def encode_text(model: open_clip.CLIP, sentence: str) -> Tensor:
 def visual_pass(model: open_clip.CLIP, pixels: np.ndarray, pooling: str) -> VisualPass:
     """Run the visual encoder on (H, W, 3) uint8 RGB pixels whose sides are multiples of the patch."""
     visual = model.visual
-    if hasattr(visual, "attnpool"):
-        return VisualPass(*resnet_oracle.resnet_pass(visual, pixels, CLIP_MEAN, CLIP_STD), attentions=[])
     if hasattr(visual, "trunk"):
         return timm_pass(visual, pixels, pooling)
+    if hasattr(visual, "attnpool"):
+        return VisualPass(*resnet_oracle.resnet_pass(visual, pixels, CLIP_MEAN, CLIP_STD), attentions=[])
     x, attentions = embedded_patches(visual, pixels), []
     *earlier, last = visual.transformer.resblocks
     for block in earlier:

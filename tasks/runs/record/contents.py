@@ -39,6 +39,7 @@ OPTIONAL_PACKAGES = {  # package -> the setting that needs it
     "onedl-mmcv": "train.enabled=true",
     "onedl-mmsegmentation": "train.enabled=true",
     "pydensecrf2": "crf.backend=pydensecrf",
+    "tokenizers": "clip.model=ViT-B-16-SigLIP",  # or another model with a tokenizer of its own
 }
 
 

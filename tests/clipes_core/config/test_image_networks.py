@@ -1,6 +1,6 @@
 import pytest
 
-from clipes_core.config.image_networks import RESNET, VIT, image_network, suited_config
+from clipes_core.config.image_networks import POOLED_VIT, RESNET, VIT, image_network, suited_config
 from clipes_core.config.run import parse_config
 from clipes_core.errors import ConfigError
 
@@ -14,6 +14,17 @@ def suited(network, **sections):
 def test_the_number_of_layers_shows_the_kind():
     assert image_network({"vision_cfg": {"layers": [3, 4, 6, 3]}}) is RESNET
     assert image_network({"vision_cfg": {"layers": 12}}) is VIT
+    assert image_network({"vision_cfg": {"timm_model_name": "eva_giant_patch14_224", "timm_pool": "token"}}) is VIT
+
+
+def test_the_pooling_of_timm_shows_that_a_vit_has_attention_pooling():
+    network = image_network({"vision_cfg": {"timm_model_name": "vit_base_patch16_siglip_224", "timm_pool": "map"}})
+    assert network is POOLED_VIT
+    config = suited(network, clip={"model": "ViT-B-16-SigLIP"})
+    assert (config.clip.pooling, config.cam.refine) == ("attention", "caa")
+    expected = "clip.pooling cls: ViT-B-16-SigLIP is a ViT with attention pooling; set clip.pooling to attention"
+    with pytest.raises(ConfigError, match=f"^{expected}$"):
+        suited(network, clip={"model": "ViT-B-16-SigLIP", "pooling": "cls"})
 
 
 def test_a_vit_changes_no_default():

@@ -70,6 +70,7 @@ CHANGED_BY = {
     "dataset.jpeg_scale": ("reduced", PHOTOS_ON),
     "clip.model": ("ViT-B-32-quickgelu", EVERYTHING),
     "clip.pretrained": ("random:1", EVERYTHING),
+    "clip.tokenizer": ("/other", NOTHING),  # the model digest covers the tokenizer of models that do not have CLIP's
     "clip.precision": ("bf16", PHOTOS_ON),
     "clip.pooling": ("cls", PHOTOS_ON),
     "clip.device": ("auto", NOTHING),
