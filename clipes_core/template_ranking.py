@@ -143,13 +143,21 @@ def spearman(first: Sequence[float], second: Sequence[float]) -> float:
     """
     if len(first) != len(second):
         raise ShapeError(f"both sequences must have the same length, got {len(first)} and {len(second)}")
-    ranks = np.stack([_ranks(np.asarray(side, dtype=np.float64)) for side in (first, second)])
+    ranks = np.stack([mean_ranks(np.asarray(side, dtype=np.float64)) for side in (first, second)])
     if any(np.unique(side).size < 2 for side in ranks):
         return float("nan")
     return float(np.corrcoef(ranks)[0, 1])
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
+def mean_ranks(values: np.ndarray) -> np.ndarray:
+    """Return the rank of each value, counted from 1 in ascending order. Equal values share the mean of their ranks.
+
+    Args:
+        values: (N,) numbers.
+
+    Returns:
+        (N,) float64.
+    """
     _, place, times = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(times)
     return (last - (times - 1) / 2)[place]

@@ -22,7 +22,9 @@ from clipes.flows.commands.start.config import config
 from clipes.flows.commands.start.estimate import estimate
 from clipes.flows.commands.start.init import init
 from clipes.flows.commands.start.prompts import prompts
+from clipes.flows.commands.start.reproduce import reproduce
 from clipes.flows.commands.start.run import run
+from clipes.flows.commands.start.synonyms import synonyms
 from clipes.flows.exit_codes import Commands, exit_codes
 from clipes.flows.prefect_settings import choose_settings
 from clipes.flows.terminal.consoles import out
@@ -33,7 +35,7 @@ from clipes.tasks.machine.terminal import prepare_streams
 choose_settings(os.environ)  # before any module imports Prefect
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {  # title in the help -> the commands below it
-    "Make masks": (init, check, config, run, estimate, prompts, ablate),
+    "Make masks": (init, check, config, run, estimate, prompts, synonyms, ablate, reproduce),
     "See and use the results": (status, runs, report, export, predict, ui),
     "Look after the machine and the store": (doctor, gc),
 }

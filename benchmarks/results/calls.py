@@ -9,9 +9,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
-from clipes.tasks.ablation.record import read_result
 
 from clipes.tasks.ablation.grid import GRIDS
+from clipes.tasks.ablation.record import read_result
 from clipes.tasks.ablation.result import AblationResult
 from clipes.tasks.storage.run_files import RunFiles
 

@@ -112,12 +112,15 @@ def _losses(result: AblationResult, table: AblationTable) -> list[str]:
             kept = [run.metrics["training"]["kept_fraction"] for run in one.runs if "training" in run.metrics]
     if len(means) < 2:
         return []
-    first, second = (mean(of_loss) for of_loss in means.values())
-    difference, spread = abs(first - second), max(spreads)
-    larger = "the runs do not show which loss is better" if difference <= spread else "the losses differ clearly"
-    lines = [
-        f"The losses differ by {difference:.1f} points on average, the seeds of a loss by up to {spread:.1f}: {larger}."
-    ]
+    lines = []
+    if table.repeats > 1:
+        first, second = (mean(of_loss) for of_loss in means.values())
+        difference, spread = abs(first - second), max(spreads)
+        verdict = "the runs do not show which loss is better" if difference <= spread else "the losses differ clearly"
+        lines.append(
+            f"The losses differ by {difference:.1f} points on average, the seeds of a loss by up to {spread:.1f}: "
+            f"{verdict}."
+        )
     if kept:
         lines.append(
             f"With {next(iter(means))}, {mean(kept):.1%} of the labelled pixels count in the loss; the others have a "

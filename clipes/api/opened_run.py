@@ -15,12 +15,10 @@ from clipes.tasks.runs.photos_to_check import PhotoToCheck, read_photos_to_check
 from clipes.tasks.storage.layout import MANIFEST_FILE, REPORT_FILE
 from clipes.tasks.storage.parquet.reading import read_table, rows_of
 from clipes.tasks.storage.run_files import RunFiles
-from clipes.tasks.storage.run_status import RunStatus, read_run
+from clipes.tasks.storage.run_status import RunStatus, read_run, recorded_vocabulary
 from clipes.tasks.storage.user_files import absolute
 from clipes_core.config.run import RunConfig, parse_config
-from clipes_core.errors import UsageError
 from clipes_core.evaluation.scored import SCORED
-from clipes_core.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,10 +53,8 @@ class Run(Sequence[RunPhoto]):
     """
 
     def __init__(self, store: str, status: RunStatus) -> None:
-        if "vocabulary" not in status.run:
-            raise UsageError(f"run {status.run['name']} was written by an earlier version of clipes: run it again")
+        self.vocabulary = recorded_vocabulary(status.run)
         self._status, self._files = status, RunFiles(store, status.run["name"])
-        self.vocabulary = Vocabulary.model_validate(status.run["vocabulary"])
 
     def __repr__(self) -> str:
         return f"Run({self.name!r}, {len(self)} photos, status={self.status!r})"

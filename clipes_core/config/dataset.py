@@ -43,7 +43,8 @@ class DatasetConfig(Section):
     truth: str | None = Field(
         None,
         description="Folder of the true masks. A mask is a PNG file that has the name of its photo, and whose pixels "
-        "are class ids. Formats voc and scenes: null means the folder SegmentationClass of the data set.",
+        "are class ids. Formats voc and scenes: null means the folder SegmentationClass of the data set. Format coco: "
+        "null means that clipes draws the true masks from the outlines in the .json file.",
     )
     reach: tuple[str, ...] | None = Field(
         None,

@@ -33,6 +33,7 @@ BACKGROUND_RATE = 0.35  # share of the captions with objects that also name the 
 COLOUR_RATE = 0.3  # share of the named objects that are named with their colour
 BARE_RATE = 0.1  # share of the captions that are not inserted into a template
 JOINTS = (" and ", ", ", " with ", " next to ")
+PLACE_JOINTS = (" on ", " in front of ", " and ")
 
 Rng = np.random.Generator
 
@@ -78,7 +79,7 @@ def _phrase(rng: Rng, scene: Scene, most: int | None = None) -> str:
     named = list(dict.fromkeys(_named(rng, scene.objects[index]) for index in chosen))
     phrase = _one_of(rng, JOINTS).join(named)
     if rng.random() < BACKGROUND_RATE:
-        phrase += _one_of(rng, (" on ", " in front of ", " and ")) + place
+        phrase += _one_of(rng, PLACE_JOINTS) + place
     return phrase
 
 

@@ -18,7 +18,6 @@ def print_reproduction(console: Console, found: Reproduction) -> None:
     print_table(console, table)
     console.print("mIoU in %; differences in points")
     _print_list(console, "possible reasons:", (f"{number}. {reason}" for reason, number in found.reasons.items()))
-    _print_list(console, "what differs from the paper:", (f"- {each}" for each in found.deviations))
     _print_list(console, "not measured:", (f"- {each}" for each in found.left_out))
 
 

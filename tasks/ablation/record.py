@@ -9,13 +9,14 @@ from clipes.tasks.ablation.grid import Grid
 from clipes.tasks.ablation.result import AblationResult, VariantResult, VariantRun, result_json, result_of_json
 from clipes.tasks.ablation.variant_runs import PlannedVariantRun
 from clipes.tasks.runs.record.contents import begun_json, time_now
+from clipes.tasks.runs.record.recorder import State, closed_if_it_fails
 from clipes.tasks.runs.record.start import ADVICE
 from clipes.tasks.stages.registry import MANIFEST
 from clipes.tasks.storage.claims import Claim, claimed
 from clipes.tasks.storage.layout import ABLATION_FILE, RUN_JSON, claims_uri
 from clipes.tasks.storage.run_files import RunFiles, read_ablation
 from clipes_core.config.run import RunConfig
-from clipes_core.errors import ConfigError
+from clipes_core.errors import ConfigError, UsageError
 
 NOTHING_MADE: dict[str, Any] = {"model_digest": "", "precision": "", "stage_keys": {}, "rejected": 0, "seals": {}}
 
@@ -68,7 +69,7 @@ class AblationRecord:
         self._files.write_json(ABLATION_FILE, result_json(self.result))
         write_files(self.result, self._files)
 
-    def close(self, state: str, error: str | None = None) -> None:
+    def close(self, state: State, error: str | None = None) -> None:
         """Write the outcome to run.json.
 
         Args:
@@ -106,18 +107,10 @@ def record_ablation(config: RunConfig, grid: Grid, runs: Sequence[PlannedVariant
         raise ConfigError(f"{config.name} is a run, and the ablation would replace its files: choose another --name")
     with claimed(claims_uri(config.store, "run", config.name), f"ablation {config.name}", ADVICE) as claim:
         record = AblationRecord(config, grid, runs, claim)
-        try:
+        with closed_if_it_fails(record.close):
             yield record
-        except Exception as exc:
-            record.close("failed", str(exc))
-            raise
-        except BaseException:
-            record.close("cancelled")
-            raise
-        if failed := record.result.failed:
-            record.close("failed", f"{len(failed)} of {len(runs)} runs failed; the first is {failed[0].name}")
-        else:
-            record.close("completed")
+        failure = record.result.failure
+        record.close("failed" if failure else "completed", failure)
 
 
 def read_result(store_uri: str, name: str) -> AblationResult | None:
@@ -130,3 +123,16 @@ def read_result(store_uri: str, name: str) -> AblationResult | None:
     """
     found = read_ablation(RunFiles(store_uri, name))
     return None if found is None else result_of_json(found)
+
+
+def write_tables(store_uri: str, name: str) -> str:
+    """Write the table of an ablation again, and return the URI of its report.html.
+
+    Raises:
+        UsageError: none of its runs has ended.
+        BrokenArtifactError, StorageError and TransientError, as for `read_result`.
+    """
+    result = read_result(store_uri, name)
+    if result is None:
+        raise UsageError(f"none of the runs of the ablation {name} has ended: run it again")
+    return write_files(result, RunFiles(store_uri, name))

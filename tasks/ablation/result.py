@@ -7,6 +7,7 @@ from typing import Any
 from clipes.tasks.ablation.figures import value_of
 from clipes.tasks.ablation.grid import Grid, Variant
 from clipes_core.config.run import check_section
+from clipes_core.errors import StageError
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,17 @@ class AblationResult:
     def failed(self) -> tuple[VariantRun, ...]:
         """The runs that failed."""
         return tuple(run for each in self.variants for run in each.runs if run.failed is not None)
+
+    @property
+    def failure(self) -> str | None:
+        """How many runs failed; None if all have completed."""
+        runs = sum(len(each.runs) for each in self.variants)
+        return f"{len(self.failed)} of {runs} runs failed; the first is {self.failed[0].name}" if self.failed else None
+
+    def check(self) -> None:
+        """Raise StageError if a run failed."""
+        if self.failure:
+            raise StageError(self.failure)
 
 
 def result_json(result: AblationResult) -> dict[str, Any]:

@@ -13,6 +13,7 @@ MMSEG_CONFIGS = CONFIGS / "mmseg"
 CANDIDATE_TEMPLATES = CONFIGS / "prompts" / "candidates.txt"
 INIT_TEMPLATES = CONFIGS / "init"  # what `clipes init` writes
 INIT_NAMES, INIT_WORDS = INIT_TEMPLATES / "names.yaml", INIT_TEMPLATES / "words.yaml"
+SCENE_WORDS = CONFIGS / "prompts" / "scenes.txt"
 
 
 def package_folder(name: str) -> Path:

@@ -164,6 +164,26 @@ class CandidateTextRows(TextRows):
         return tuple(inputs.candidates.index(template) for template in read)
 
 
+class WordTextRows(CandidateTextRows):
+    """One shard with one row per word to rank."""
+
+    @override
+    def shards(self, stage: "Stage", inputs: RunInputs) -> list[int]:
+        return list(range(len(inputs.words)))
+
+    @override
+    def row_count(self, stage: "Stage", inputs: RunInputs, shard: int) -> int:
+        return 1
+
+    @override
+    def shard_inputs(self, inputs: RunInputs, shard: int) -> RunInputs:
+        return inputs.with_word(inputs.words[shard])
+
+    @override
+    def shards_read_by(self, reader: "Stage", inputs: RunInputs, shard: int) -> tuple[int, ...]:
+        return tuple(range(len(inputs.words)))
+
+
 class TrainingRows(RowKind):
     """One row per point of the training curve, all in one shard. Displays count iterations instead of rows."""
 
@@ -191,4 +211,5 @@ PHOTO_ROWS = PhotoRows()
 EVALUATION_ROWS = EvaluationRows()
 TEXT_ROWS = TextRows()
 CANDIDATE_TEXT_ROWS = CandidateTextRows()
+WORD_TEXT_ROWS = WordTextRows()
 TRAINING_ROWS = TrainingRows()

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.plan.sharding import FEWEST_SHARDS, sample_of
 from clipes_core.config.run import RunConfig
-from clipes_core.vocabulary import Vocabulary
+from clipes_core.vocabulary import ClassEntry, Vocabulary
 
 # Earlier versions stored other CAMs with bf16: they computed each product of the MLPs as a single product.
 PRECISION_KEYS = {"bf16": "bf16 in three products"}
@@ -52,6 +52,7 @@ class RunInputs:
         evaluation: photos that the segmenter is scored on, by shard.
         sample: ids of the photos whose CAMs are scored for each of the `sampled` templates.
         shard_count: number of shards into which the photos are divided, including shards without photos.
+        words: words to rank; empty if the run ranks no words.
     """
 
     config: RunConfig
@@ -65,6 +66,7 @@ class RunInputs:
     evaluation: Shards = field(default_factory=dict)
     sample: frozenset[str] = frozenset()
     shard_count: int = FEWEST_SHARDS
+    words: tuple[str, ...] = ()
 
     @property
     def image_network(self) -> list[str]:
@@ -96,6 +98,12 @@ class RunInputs:
         """Return a copy of these inputs in which `config.prompts.template` is replaced."""
         prompts = self.config.prompts.model_copy(update={"template": template})
         return replace(self, config=self.config.model_copy(update={"prompts": prompts}))
+
+    def with_word(self, word: str) -> "RunInputs":
+        """Return a copy of these inputs whose vocabulary has a single text: a class of this name."""
+        prompts = self.config.prompts.model_copy(update={"fusion": "sentence", "background": False})
+        vocabulary = Vocabulary(classes=(ClassEntry(name=word),))
+        return replace(self, config=self.config.model_copy(update={"prompts": prompts}), vocabulary=vocabulary)
 
     def with_sampled(self, templates: tuple[str, ...]) -> "RunInputs":
         """Return a copy of these inputs in which `sampled` is replaced."""

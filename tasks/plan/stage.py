@@ -55,6 +55,8 @@ class Stage(ABC):
         kind: kind of the rows, such as photos or texts.
         workers: kind of worker that makes the shards, unless the stage overrides `workers_for`.
         upstream: stages whose artifacts this stage reads.
+        after: further stages whose artifacts this stage reads, at URIs that its photos state, if they are part of the
+            run. What they hold is in the fingerprints of the photos, so they are no part of the keys of this stage.
         needs_truth: if True, only photos with a true mask have a row.
         needs_labels: if True, only photos with a label have a row.
         sampled: if True, only the photos in `RunInputs.sample` have a row.
@@ -63,6 +65,7 @@ class Stage(ABC):
             task run of its shard rebuilds the artifact before the main process reads the artifact.
         ranks_templates: if True, the stage is part of the ranking of templates. Only `clipes prompts`, and runs with
             `prompts.template: auto`, have such stages.
+        ranks_words: if True, the stage is part of the ranking of words. Only `clipes synonyms` has such stages.
         enabled_by: text for error messages: the setting that adds the stage to a run, such as `train.enabled=true`.
             A stage that overrides `enabled` must set this text.
         stored_as: another stage. If it is set, the artifacts of this stage are stored under the name and the key of the
@@ -75,11 +78,13 @@ class Stage(ABC):
     kind: RowKind
     workers: Workers
     upstream: tuple["Stage", ...] = ()
+    after: tuple["Stage", ...] = ()
     needs_truth: bool = False
     needs_labels: bool = False
     sampled: bool = False
     pooled: bool = False
     ranks_templates: bool = False
+    ranks_words: bool = False
     enabled_by: str = ""
     stored_as: "Stage | None" = None
 

@@ -20,9 +20,9 @@ from clipes.tasks.stages.masks import MASKS
 from clipes.tasks.stages.registry import all_names
 from clipes.tasks.stages.texts import TEXTS
 from clipes.tasks.storage.layout import MANIFEST_FILE, REJECTS_FILE
-from clipes.tasks.storage.run_status import RunStatus
+from clipes.tasks.storage.run_status import RunStatus, recorded_vocabulary
 from clipes_core.config.run import RunConfig, parse_config
-from clipes_core.errors import ArtifactError, UsageError
+from clipes_core.errors import ArtifactError
 from clipes_core.evaluation.scored import PSEUDO_MASK, SEGMENTER_MASK, Scored
 from clipes_core.pictures.gallery import GalleryChoice, Picks
 from clipes_core.vocabulary import Vocabulary
@@ -104,9 +104,7 @@ def gather(status: RunStatus, artifacts: RunArtifacts, pictures: Pictures | None
         raise ArtifactError(
             f"run.json of {run['name']} names the stage {run['until']!r}, which does not exist: run again"
         )
-    if "vocabulary" not in run:
-        raise UsageError(f"run {run['name']} was written by an earlier version of clipes: run it again to get a report")
-    config, vocabulary = parse_config(run["config"]), Vocabulary.model_validate(run["vocabulary"])
+    config, vocabulary = parse_config(run["config"]), recorded_vocabulary(run)
     to_check = {photo.image_id: photo for photo in photos_to_check(status, artifacts)}
     suspicious = tuple(to_check)[: config.report.gallery // 2]
     others = partial(GalleryChoice, config.report.gallery - len(suspicious), suspicious)

@@ -7,11 +7,10 @@ from clipes.tasks.stages.columns.mask_facts import shard_mask_facts
 from clipes.tasks.stages.masks import MASKS
 from clipes.tasks.stages.segmenter_agreement import SEGMENTER_AGREEMENT
 from clipes.tasks.storage.run_files import RunFiles
-from clipes.tasks.storage.run_status import RunStatus
+from clipes.tasks.storage.run_status import RunStatus, recorded_vocabulary
 from clipes_core.config.run import parse_config
-from clipes_core.errors import ArtifactError, UsageError
+from clipes_core.errors import ArtifactError
 from clipes_core.evaluation.photos_to_check import Finding, find_reasons, severity
-from clipes_core.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -43,11 +42,8 @@ def photos_to_check(status: RunStatus, artifacts: RunArtifacts) -> list[PhotoToC
     Raises:
         UsageError: an earlier version of clipes wrote the run, or its config is invalid.
     """
-    if "vocabulary" not in status.run:
-        name = status.run["name"]
-        raise UsageError(f"run {name} was written by an earlier version of clipes: run it again to check its photos")
+    names = [entry.name for entry in recorded_vocabulary(status.run).classes]
     limits = parse_config(status.run["config"]).report.check
-    names = [entry.name for entry in Vocabulary.model_validate(status.run["vocabulary"]).classes]
     found, agreements = [], _agreements(artifacts)
     for shard in artifacts.each(MASKS.name, shard_mask_facts):
         for image_id, facts in shard.items():

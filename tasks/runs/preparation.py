@@ -16,7 +16,7 @@ from clipes.tasks.machine.terminal import announce
 from clipes.tasks.machine.worker_state import NetworkWorkers, WorkerSlot
 from clipes.tasks.models.clip_architecture import named_architecture
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse
-from clipes.tasks.plan.run_inputs import RunInputs
+from clipes.tasks.plan.run_inputs import RunInputs, Shards
 from clipes.tasks.plan.sharding import divide_into_shards, sample_of
 from clipes.tasks.plan.time_limit import warn_of_time_limit
 from clipes.tasks.runs.prepared_run import PreparedRun
@@ -26,6 +26,7 @@ from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
 from clipes.tasks.stages.registry import STAGES, run_names
 from clipes.tasks.stages.segmenter import SEGMENTER
 from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES
+from clipes.tasks.stages.true_masks import EVALUATION_TRUE_MASKS, TRUE_MASKS, with_true_masks
 from clipes.tasks.storage.files import check_place, check_writable
 from clipes.tasks.storage.listed_store import ListedStore
 from clipes_core.config.dataset import DatasetConfig
@@ -120,7 +121,8 @@ def prepare_ranking(
         UsageError: the config, the vocabulary or the weights cannot be used; or CAMs are to be scored, but no photo
             with labels has a true mask.
     """
-    stages = (*_ranking_stages(), PROMPT_SCORES.name) if scored_photos else _ranking_stages()
+    scoring = (TRUE_MASKS.name, PROMPT_SCORES.name) if scored_photos else ()
+    stages = (*_ranking_stages(), *scoring)
     run = _prepared(config, stages, stages[-1], listing, workers, reuse, candidates)
     if not scored_photos:
         return run
@@ -132,6 +134,27 @@ def prepare_ranking(
             "set dataset.truth, or add a column named truth to the list of photos"
         )
     return run.with_inputs(run.inputs.with_sample(sample_of(with_truth, scored_photos)))
+
+
+def prepare_word_ranking(
+    config: RunConfig, words: tuple[str, ...], listing: Listing, workers: NetworkWorkers, reuse: Reuse = REUSE_ALL
+) -> PreparedRun:
+    """Compute the keys and shards of a ranking of words.
+
+    Args:
+        config: configuration of the run; it must name its template.
+        words: words to rank, without duplicates.
+        listing: photos of the data set.
+        workers: the GPU workers. Their devices decide what the precision `auto` means, and their weights the keys.
+        reuse: which artifacts and rows of the store are reused.
+
+    Raises:
+        UsageError: the config, the vocabulary or the weights cannot be used.
+    """
+    own = {stage.name for stage in STAGES.values() if stage.ranks_words}
+    needed = own | {upstream.name for name in own for upstream in STAGES[name].upstream}
+    stages = tuple(name for name in STAGES if name in needed)
+    return _prepared(config, stages, stages[-1], listing, workers, reuse, words=words)
 
 
 def check_request(config: RunConfig, until: str) -> None:
@@ -267,6 +290,7 @@ def _prepared(
     workers: NetworkWorkers,
     reuse: Reuse,
     candidates: tuple[str, ...] = (),
+    words: tuple[str, ...] = (),
 ) -> PreparedRun:
     from clipes.tasks.machine.devices import check_crf_device, clip_precision
 
@@ -286,13 +310,23 @@ def _prepared(
         shards=divide_into_shards(listing.photos, count),
         evaluation=divide_into_shards(evaluation.photos, count),
         shard_count=count,
+        words=words,
     )
+    drawn = (inputs.shards, TRUE_MASKS), (inputs.evaluation, EVALUATION_TRUE_MASKS)
+    left_out = {stage.name for shards, stage in drawn if not _any_annotations(shards)}
+    stages = tuple(name for name in stages if name not in left_out)
+    if not {TRUE_MASKS.name, EVALUATION_TRUE_MASKS.name}.isdisjoint(stages):
+        inputs = with_true_masks(inputs, config.store)
     rejects = (*listing.rejects, *evaluation.rejects)
     notes = (*listing.notes, *(f"evaluation: {note}" for note in evaluation.notes))
     store = ListedStore(config.store)
     run = PreparedRun(inputs, store, stages, rejects, until, reuse, notes, len(evaluation.rejects))
     warn_of_time_limit(run.own_stages(), {} if reuse.fresh else run.keys, inputs, store)
     return run
+
+
+def _any_annotations(shards: Shards) -> bool:
+    return any(photo.annotations for photos in shards.values() for photo in photos)
 
 
 def _recipe(config: RunConfig, vocabulary: Vocabulary, slots: Sequence[WorkerSlot]) -> "Recipe":

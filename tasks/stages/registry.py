@@ -13,9 +13,13 @@ IN_ORDER = (  # "module of this folder:name of a stage in this module"
     "prompts:PROMPTS",
     "prompt_scores:PROMPT_SCORES",
     "texts:TEXTS",
+    "words.word_texts:WORD_TEXTS",
+    "words.word_scores:WORD_SCORES",
     "cams:CAMS",
     "masks:MASKS",
+    "true_masks:TRUE_MASKS",
     "mask_scores:MASK_SCORES",
+    "true_masks:EVALUATION_TRUE_MASKS",
     "segmenter:SEGMENTER",
     "segmenter_agreement:SEGMENTER_AGREEMENT",
     "segmenter_scores:SEGMENTER_SCORES",
@@ -31,7 +35,7 @@ def all_names() -> tuple[str, ...]:
 
 def run_names() -> tuple[str, ...]:
     """Return the values that `--until` accepts, in order: `manifest`, then the names of the stages of `clipes run`."""
-    return (MANIFEST, *(stage.name for stage in STAGES.values() if not stage.ranks_templates))
+    return (MANIFEST, *(stage.name for stage in STAGES.values() if not (stage.ranks_templates or stage.ranks_words)))
 
 
 def title_of(name: str) -> str:

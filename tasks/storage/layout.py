@@ -30,6 +30,7 @@ ESTIMATE_FILE = "estimate.json"  # only in the folders of the runs with which `c
 ABLATION_FILE = "ablation.json"  # only in the folders of ablations
 HISTORY = "history"  # folder in a run's folder
 RANKING_TABLE, RANKING_PLOT = "prompts.parquet", "prompts.png"
+SYNONYMS_TABLE, BACKGROUND_TABLE = "synonyms.parquet", "background_words.parquet"
 RANKING_SCORES_TABLE, RANKING_SCORES_PLOT = "prompt_scores.parquet", "prompt_scores.png"
 
 ARTIFACT_SUFFIX, WEIGHTS_SUFFIX, CHECKPOINTS_SUFFIX = ".parquet", ".safetensors", ".checkpoints"
@@ -40,6 +41,7 @@ ARTIFACT_OR_BESIDE = re.compile(
 PART_NAME = re.compile(r".*-[0-9a-f]{16}\.part-[0-9a-f]{32}\.parquet")
 ARTIFACT_NAME = re.compile(r"(\d{3,})-[0-9a-f]{16}\.parquet")
 ARCHIVE_INDEX = re.compile(r".*/archive_indexes/[0-9a-f]{16}-([0-9a-f]{16})\.parquet")
+ROW = re.compile(r"(.*/artifacts/\w+/[0-9a-f]{16}/\d{3,}-[0-9a-f]{16}\.parquet)/(.+)", re.DOTALL)
 IN_STORE = re.compile(r".*/((?:artifacts/\w+/[0-9a-f]{16}|runs/[^/]+)/[^/]+)")
 TEMPORARY = re.compile(r".*/\.[^/]+\.[0-9a-f]{32}\.tmp")
 
@@ -123,6 +125,17 @@ def artifact_of(uri: str) -> ArtifactPath | None:
     """
     found = ARTIFACT_OR_BESIDE.fullmatch(uri)
     return ArtifactPath(found[1], found[2], f"{found[3]}{ARTIFACT_SUFFIX}") if found else None
+
+
+def row_uri(artifact_uri: str, image_id: str) -> str:
+    """Return the URI that stands for the row of a photo in an artifact."""
+    return f"{artifact_uri}/{image_id}"
+
+
+def row_of(uri: str) -> tuple[str, str] | None:
+    """Return the URI of an artifact and the id of a photo if `row_uri` has returned this URI; None for all others."""
+    found = ROW.fullmatch(uri)
+    return (found[1], found[2]) if found else None
 
 
 def location_in(store_uri: str, uri: str) -> str:

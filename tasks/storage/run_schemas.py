@@ -9,6 +9,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from typing_extensions import TypedDict
 
 from clipes.tasks.storage.layout import (
+    BACKGROUND_TABLE,
     EVALUATION_FILE,
     MANIFEST_FILE,
     METRICS_FILE,
@@ -16,6 +17,7 @@ from clipes.tasks.storage.layout import (
     RANKING_TABLE,
     REJECTS_FILE,
     STATUS_FILE,
+    SYNONYMS_TABLE,
 )
 from clipes_core.errors import BrokenArtifactError
 from clipes_core.vocabulary import Vocabulary
@@ -76,6 +78,37 @@ RANKING_SCORES_SCHEMA = pa.schema(
         ("refined_power", pa.float64()),
     ]
 )
+SYNONYMS_SCHEMA = pa.schema(
+    [
+        ("class", pa.string()),
+        ("rank", pa.int32()),
+        ("word", pa.string()),
+        ("source", pa.string()),
+        ("sense", pa.string()),
+        ("margin", pa.float64()),
+        ("share_with", pa.float64()),
+        ("share_without", pa.float64()),
+        ("auc", pa.float64()),
+        ("sharpness", pa.float64()),
+        ("photos_with", pa.int64()),
+        ("photos_without", pa.int64()),
+        ("photos_several", pa.int64()),
+    ]
+)
+BACKGROUND_SCHEMA = pa.schema(
+    [
+        ("class", pa.string()),
+        ("word", pa.string()),
+        ("known", pa.bool_()),
+        ("share", pa.float64()),
+        ("even", pa.float64()),
+        ("share_elsewhere", pa.float64()),
+        ("fires", pa.float64()),
+        ("beats", pa.float64()),
+        ("photos", pa.int64()),
+        ("examples", pa.list_(pa.string())),
+    ]
+)
 TABLE_SCHEMAS = {
     MANIFEST_FILE: MANIFEST_SCHEMA,
     EVALUATION_FILE: MANIFEST_SCHEMA,
@@ -83,6 +116,8 @@ TABLE_SCHEMAS = {
     REJECTS_FILE: REJECTS_SCHEMA,
     RANKING_TABLE: RANKING_SCHEMA,
     RANKING_SCORES_TABLE: RANKING_SCORES_SCHEMA,
+    SYNONYMS_TABLE: SYNONYMS_SCHEMA,
+    BACKGROUND_TABLE: BACKGROUND_SCHEMA,
 }
 ADDED_COLUMNS = {STATUS_FILE: ("worker", "reason")}  # columns that the files of earlier versions lack
 SEALED_FILES = (*TABLE_SCHEMAS, METRICS_FILE)  # run.json states the seals of these files at the end of the run

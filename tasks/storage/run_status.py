@@ -27,6 +27,7 @@ from clipes.tasks.storage.run_files import RunFiles, list_runs, run_identity
 from clipes.tasks.storage.run_schemas import SEALED_FILES
 from clipes_core.config.run import RUN_NAME
 from clipes_core.errors import BrokenArtifactError, ClipesError, RunBusyError, UsageError
+from clipes_core.vocabulary import Vocabulary
 
 OF_COMPLETED = (MANIFEST_FILE, STATUS_FILE, REJECTS_FILE, METRICS_FILE)  # files that every completed run has
 MAX_SIMILAR, MAX_LISTED = 3, 10  # names in the message about a run that does not exist
@@ -106,6 +107,22 @@ def _why_unknown(store_uri: str, name: str) -> str:
     listed = ", ".join((names or [])[:MAX_LISTED]) or "none"
     more = f" and {len(names) - MAX_LISTED} others" if names and len(names) > MAX_LISTED else ""
     return f"no run {name} in {store_uri}{meant} existing runs: {listed}{more}. To search another store, use --store"
+
+
+def recorded_vocabulary(run: Mapping[str, Any]) -> Vocabulary:
+    """Return the vocabulary of a run.
+
+    Args:
+        run: content of the run's run.json.
+
+    Raises:
+        UsageError: it is an ablation, whose runs have the results; or an earlier version of clipes wrote it.
+    """
+    if "ablation" in run:
+        raise UsageError(f"{run['name']} is an ablation; name one of its runs: {', '.join(run['ablation']['runs'])}")
+    if "vocabulary" not in run:
+        raise UsageError(f"run {run['name']} was written by an earlier version of clipes: run it again")
+    return Vocabulary.model_validate(run["vocabulary"])
 
 
 def read_runs(store_uri: str) -> dict[str, RunStatus | ClipesError]:

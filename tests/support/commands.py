@@ -20,7 +20,7 @@ from clipes.tasks.machine.log import LOGGER
 
 CLIPES = Path(sys.executable).with_name("clipes")
 INLINE = ("--set", "execution.runner.kind=inline")
-WITH_RUNNER = ("run", "prompts", "ablate", "estimate")  # the commands that make shards
+WITH_RUNNER = ("run", "prompts", "synonyms", "ablate", "reproduce", "estimate")  # the commands that make shards
 
 
 def settings(*overrides: str) -> tuple[str, ...]:

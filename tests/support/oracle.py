@@ -225,10 +225,10 @@ def encode_text(model: open_clip.CLIP, sentence: str) -> Tensor:
 def visual_pass(model: open_clip.CLIP, pixels: np.ndarray, pooling: str) -> VisualPass:
     """Run the visual encoder on (H, W, 3) uint8 RGB pixels whose sides are multiples of the patch."""
     visual = model.visual
-    if hasattr(visual, "trunk"):
-        return timm_pass(visual, pixels, pooling)
     if hasattr(visual, "attnpool"):
         return VisualPass(*resnet_oracle.resnet_pass(visual, pixels, CLIP_MEAN, CLIP_STD), attentions=[])
+    if hasattr(visual, "trunk"):
+        return timm_pass(visual, pixels, pooling)
     x, attentions = embedded_patches(visual, pixels), []
     *earlier, last = visual.transformer.resblocks
     for block in earlier:

@@ -26,5 +26,11 @@ def prepare_ranking(
     return preparation.prepare_ranking(config, candidates, listing, _network_workers(config), scored_photos, reuse)
 
 
+def prepare_word_ranking(config: RunConfig, words: tuple[str, ...], reuse: Reuse = REUSE_ALL) -> PreparedRun:
+    """Prepare a ranking of words for the GPU workers that the local runner would start."""
+    listing = preparation.list_photos(config)
+    return preparation.prepare_word_ranking(config, words, listing, _network_workers(config), reuse)
+
+
 def _network_workers(config: RunConfig) -> NetworkWorkers:
     return NetworkWorkers(gpu_slots(config.clip, config.execution), weights_digest(config.clip))

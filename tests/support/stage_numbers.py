@@ -97,6 +97,16 @@ def prompts_numbers(made: Made, image_id: str, *_: Any) -> list[float]:
     return [100 * score for score in made.rows("prompts")[image_id]["scores"]]
 
 
+def word_texts_numbers(made: Made, *_: Any) -> list[float]:
+    features = [made.run.store.read(record.uri, ["feature"])["feature"].to_pylist() for record in made.of("word_texts")]
+    return [*np.shape(features)[:2], *fingerprint(np.abs(features)), *fingerprint(features)]
+
+
+def word_scores_numbers(made: Made, image_id: str, *_: Any) -> list[float]:
+    row = made.rows("word_scores")[image_id]
+    return [*fingerprint(row["text_logits"]), *row["word_logits"]]
+
+
 def prompt_scores_numbers(made: Made, image_id: str, size_hw: tuple[int, int]) -> list[float]:
     row = made.rows("prompt_scores")[image_id]
     columns = [row[name] for name in ("template", "scored", "background_power", "truth", "prediction", "pixels")]

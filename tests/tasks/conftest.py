@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from support.pool_calls import worker_pool
-from support.prepared import prepare_ranking, prepare_run
+from support.prepared import prepare_ranking, prepare_run, prepare_word_ranking
 from support.small_runs import TINY_NETWORK, Made, TinyPhotos, make_all_shards, make_run
 from support.small_trainings import SmallTraining, training_work
 
@@ -60,6 +60,13 @@ def scenes_ranked(tmp_path_factory, scene_photos, seeded_weights, pool) -> Made:
     config = scenes_config(tmp_path_factory.mktemp("ranked"), scene_photos, seeded_weights)
     run = prepare_ranking(config, (PAPER_TEMPLATE, "a {}.", "the {}."), scored_photos=9)
     return make_run(run.with_inputs(run.inputs.with_sampled(("the {}.", PAPER_TEMPLATE))), pool)
+
+
+@pytest.fixture(scope="session")
+def words_ranked(tmp_path_factory, scene_photos, seeded_weights, pool) -> Made:
+    """Score two words on nine scenes."""
+    config = scenes_config(tmp_path_factory.mktemp("words"), scene_photos, seeded_weights)
+    return make_run(prepare_word_ranking(config, ("seabird", "harbour wall")), pool)
 
 
 def scenes_config(folder: Path, photos: Path, weights: Path) -> RunConfig:

@@ -10,7 +10,12 @@ def report(name: Name, store: Store = DEFAULT_STORE) -> None:
     """Rewrite a run's report.html and print its path."""
     from clipes.tasks.storage.run_status import find_run
 
-    find_run(store, name)  # so that an unknown run is reported before Prefect is imported
+    run = find_run(store, name)  # so that an unknown run is reported before Prefect is imported
+    if "ablation" in run:
+        from clipes.tasks.ablation.record import write_tables
+
+        out.print(f"report: {write_tables(store, name)}")
+        return
     load_prefect()
     with announce("writing the report"):
         from clipes.tasks.report.report_file import write_report

@@ -22,4 +22,8 @@ def status(name: Name, store: Store = DEFAULT_STORE, as_json: Json = False) -> N
         from clipes.flows.terminal.result_tables import print_status
 
         print_status(out, found)
+        if "ablation" in found.run:
+            from clipes.flows.terminal.ablation_table import print_results
+
+            print_results(out, store, name)
     raise typer.Exit(code_of_state(found.state))

@@ -9,7 +9,6 @@ from clipes.flows.exit_codes import explain_resume
 from clipes.flows.terminal.consoles import out
 from clipes.tasks.machine.prefect_server import load_prefect
 from clipes.tasks.machine.terminal import announce
-from clipes_core.errors import StageError
 
 
 def ablate(
@@ -34,12 +33,14 @@ def ablate(
 ) -> None:
     """Run the variants of a grid, and compare them in a table. To resume an ablation, repeat the command."""
     from clipes.tasks.ablation.grid import load_grid
-    from clipes.tasks.ablation.variant_runs import ablation_config, variant_runs
+    from clipes.tasks.ablation.variant_runs import ablation_config, check_needs, variant_runs
 
     loaded = load_grid(grid)
     given = {key: value for key, value in {"name": name, "store": store}.items() if value is not None}
     common, labels = ablation_config(config, overrides or (), loaded, given), tuple(only or ())
     runs = variant_runs(common, loaded, labels)
+    if not plan:
+        check_needs(common, loaded)
     # These imports are late, so that clipes reports mistakes in the config before it loads pyarrow, and mistakes in the
     # arguments before it loads torch.
     from clipes.tasks.execution.runner import check_runner
@@ -49,7 +50,7 @@ def ablate(
         check_runner(run.config)
     check_store(runs[0].config, writes=not plan)
     if plan:
-        from clipes.flows.ablation_plan import plan_ablation
+        from clipes.flows.ablation.plan import plan_ablation
         from clipes.flows.terminal.ablation_plan import print_ablation_plan
 
         print_ablation_plan(out, plan_ablation(runs, loaded.last_stage))
@@ -59,15 +60,12 @@ def ablate(
 
     with provide_server() as server:  # The server starts while the pipeline is imported.
         with announce("loading the pipeline"):
-            from clipes.flows.ablation import ablation
-            from clipes.flows.flow_runs import keep_sigterm_handler
+            from clipes.flows.ablation.flow import run_ablation
             from clipes.flows.terminal.ablation_table import print_ablation
 
-        flow = keep_sigterm_handler(ablation)
         with explain_resume():
-            result = server.record(lambda resumes: flow(common, loaded, labels, fresh and not resumes))
+            result = server.record(lambda resumes: run_ablation(common, loaded, labels, fresh and not resumes))
     print_ablation(out, result)
     out.print(f"files: {result.uri}")
-    if result.failed:
-        with explain_resume():
-            raise StageError(f"{len(result.failed)} of {len(runs)} runs failed; the first is {result.failed[0].name}")
+    with explain_resume():
+        result.check()

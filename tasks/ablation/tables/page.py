@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipes.tasks.ablation.tables.columns import Column
+from clipes.tasks.ablation.tables.scatter import scatters
 from clipes.tasks.ablation.tables.table import AblationTable, Cell, Row
 from clipes.tasks.ablation.tables.wording import explanations, findings, headings, problems, spread, text_rows
 from clipes.tasks.report.templates import page_environment
@@ -62,6 +63,7 @@ def page(table: AblationTable) -> str:
         problems=problems(table),
         charts=[chart for chart in charts if not chart.column.of_class],
         classes=[chart for chart in charts if chart.column.of_class],
+        scatters=scatters(table),
         links={run.name: link_of(run.name) for row in table.rows for run in row.runs if run.report is not None},
     )
 

@@ -28,7 +28,7 @@ def check_words(config: RunConfig, vocabulary: Vocabulary) -> Iterator[Finding]:
     words = {
         sentence: text.name for text in texts for phrase in text.phrases for sentence in sentences(phrase, templates)
     }
-    counts = _token_counts(list(words), limit, config.clip)
+    counts = token_counts(list(words), limit, config.clip)
     too_long = [sentence for sentence, count in counts.items() if count > limit]
     if not too_long:
         yield Finding(
@@ -44,7 +44,7 @@ def check_words(config: RunConfig, vocabulary: Vocabulary) -> Iterator[Finding]:
     )
 
 
-def _token_counts(texts: Sequence[str], limit: int, clip: ClipConfig) -> dict[str, int]:
+def token_counts(texts: Sequence[str], limit: int, clip: ClipConfig) -> dict[str, int]:
     """Return the number of tokens of each text that may have more than `limit` tokens.
 
     A token stands for at least one byte. The tokenizer, whose import takes seconds, is used only for longer texts, and

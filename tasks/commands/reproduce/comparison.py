@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from clipes.tasks.ablation.result import AblationResult, VariantResult
-from clipes.tasks.inputs.paper.published import PERCENT, PublishedNumber, published_number
+from clipes.tasks.inputs.paper.published import PERCENT, PublishedNumber, published_number, published_numbers
 from clipes_core.config.run import RunConfig
 from clipes_core.evaluation.scored import PSEUDO_MASK, SEGMENTER_MASK
 
@@ -73,24 +73,25 @@ class Reproduction:
 
     @property
     def reasons(self) -> Mapping[str, int]:
-        """Possible reason -> its number in the list of all reasons, from 1."""
-        found = dict.fromkeys(reason for each in self.comparisons for reason in each.reasons)
+        """Possible reason -> its number in the list of all reasons, from 1; the deviations come first."""
+        found = dict.fromkeys((*self.deviations, *(reason for each in self.comparisons for reason in each.reasons)))
         return {reason: number for number, reason in enumerate(found, start=1)}
 
 
-def compare(result: AblationResult, config: RunConfig, deviations: Sequence[str]) -> Iterator[Comparison]:
-    """Yield a comparison for each published number that a grid names, in the order of its variants.
+def compare(result: AblationResult, config: RunConfig, deviations: Sequence[str]) -> list[Comparison]:
+    """Return a comparison for each published number that a grid names, in the order of configs/published.yaml.
 
     Args:
         result: the runs of the grid.
         config: config of the grid.
         deviations: what distinguishes the photos, the weights and the settings from those of the paper.
     """
-    labels = {variant.variant.label: variant for variant in result.variants}
-    for label, ids in result.grid.published.items():
-        for figure, number_id in ids.items():
-            if label in labels:
-                yield _compared(number_id, figure, labels[label], config, deviations)
+    found = {
+        number_id: _compared(number_id, figure, variant, config, deviations)
+        for variant in result.variants
+        for figure, number_id in result.grid.published.get(variant.variant.label, {}).items()
+    }
+    return [found[number_id] for number_id in published_numbers() if number_id in found]
 
 
 def _compared(

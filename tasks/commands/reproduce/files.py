@@ -57,7 +57,7 @@ def table_rows(found: Reproduction) -> list[tuple[str, ...]]:
             each.published.text,
             MISSING if each.measured is None else f"{each.measured:.1f}",
             MISSING if each.difference is None else f"{each.difference:+.1f}".replace("-", MINUS),
-            ", ".join(str(found.reasons[reason]) for reason in each.reasons),
+            ", ".join(map(str, sorted(found.reasons[reason] for reason in each.reasons))),
         )
         for each in found.comparisons
     ]
@@ -76,7 +76,6 @@ def markdown(found: Reproduction) -> str:
         _table(COLUMNS, table_rows(found)),
         "Scores are mIoU in %; differences are in points.",
         _section("Possible reasons", (f"{number}. {reason}" for reason, number in found.reasons.items())),
-        _section("What differs from the paper", (f"- {each}" for each in found.deviations)),
         _section("Not measured", (f"- {each}" for each in found.left_out)),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"

@@ -50,7 +50,7 @@ def run_json(run: PreparedRun) -> dict[str, Any]:
         "model_digest": run.inputs.model_digest,
         "precision": run.inputs.precision,
         **chosen_values(run),
-        "candidates": list(run.inputs.candidates),
+        "candidates": list(run.inputs.candidates or run.inputs.words),
         "photos": run.photos,
         "shards": run.inputs.shard_count,
         "rejected": len(run.rejects),
@@ -97,7 +97,12 @@ def chosen_values(run: PreparedRun) -> dict[str, Any]:
 
 def manifest_table(shards: Mapping[int, tuple[Photo, ...]]) -> pa.Table:
     """Return the content of manifest.parquet or evaluation.parquet: one row per photo, with the number of its shard."""
-    rows = ({**asdict(photo), "shard": shard} for shard, photos in shards.items() for photo in photos)
+    names = [name for name in MANIFEST_SCHEMA.names if name != "shard"]
+    rows = (
+        {**{name: getattr(photo, name) for name in names}, "shard": shard}
+        for shard, photos in shards.items()
+        for photo in photos
+    )
     # A few rows at a time, because rows as Python objects need ten times the memory of the table.
     few = iter(lambda: list(islice(rows, ROWS_AT_ONCE)), [])
     batches = [pa.RecordBatch.from_pylist(each, schema=MANIFEST_SCHEMA) for each in few]

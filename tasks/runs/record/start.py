@@ -13,6 +13,7 @@ from clipes.tasks.runs.record.contents import manifest_table, run_json, time_now
 from clipes.tasks.runs.record.shard_count import recorded_count
 from clipes.tasks.storage.claims import Claim, claim_holder, claimed
 from clipes.tasks.storage.layout import (
+    BACKGROUND_TABLE,
     ESTIMATE_FILE,
     EVALUATION_FILE,
     MANIFEST_FILE,
@@ -25,6 +26,7 @@ from clipes.tasks.storage.layout import (
     REPORT_FILE,
     RUN_JSON,
     STATUS_FILE,
+    SYNONYMS_TABLE,
     claims_uri,
 )
 from clipes.tasks.storage.run_files import RunFiles, archive, further_photos, run_identity
@@ -32,7 +34,14 @@ from clipes.tasks.storage.run_status import is_running
 from clipes_core.config.run import parse_config
 from clipes_core.errors import BrokenArtifactError, ConfigError, RunBusyError
 
-RANKING_FILES = (RANKING_TABLE, RANKING_PLOT, RANKING_SCORES_TABLE, RANKING_SCORES_PLOT)
+RANKING_FILES = (
+    RANKING_TABLE,
+    RANKING_PLOT,
+    RANKING_SCORES_TABLE,
+    RANKING_SCORES_PLOT,
+    SYNONYMS_TABLE,
+    BACKGROUND_TABLE,
+)
 OTHER_FILES = (
     MANIFEST_FILE,
     EVALUATION_FILE,
@@ -155,7 +164,8 @@ def _check_not_running(files: RunFiles, last: Mapping[str, Any]) -> None:
 
 def _archive_if_changed(run: PreparedRun, files: RunFiles, last: Mapping[str, Any]) -> tuple[str, ...]:
     before = {**_with_defaults(last["config"]), "until": last["until"], "candidates": last.get("candidates", [])}
-    after = {**run.config.model_dump(mode="json"), "until": run.until, "candidates": list(run.inputs.candidates)}
+    ranked = list(run.inputs.candidates or run.inputs.words)
+    after = {**run.config.model_dump(mode="json"), "until": run.until, "candidates": ranked}
     if run.config.execution.shards == "auto" or run.inputs.shard_count == recorded_count(last):
         after["execution"]["shards"] = before.get("execution", {}).get("shards")  # the user has not changed the number
     changed = tuple(_changed_keys(before, after))

@@ -100,6 +100,7 @@ def test_the_losses_are_compared_with_the_spread_over_the_seeds(ce, verdict):
     assert text.startswith("## The segmenter")
     assert verdict in text
     assert "With CGL, 98.0% of the labelled pixels count in the loss" in text
+    assert "points on average" not in " ".join(segmenter_section(losses((0.45,), (0.47,))))  # one seed has no spread
 
 
 def test_the_verdict_on_sharpness_counts_the_seeds_with_the_sign_of_the_paper():
@@ -128,7 +129,7 @@ def test_the_photos_to_check_are_counted():
 def test_the_page_is_written_from_tiny_runs(tmp_path, server_environment):
     settings = ("dataset.count=4", "evaluation.count=2", "train.iterations=2", "execution.shards=1")
     call = [
-        *(sys.executable, "-m", "benchmarks.results", "--seeds", "7", "--check-seeds", "7", "--train-seeds", "0"),
+        *(sys.executable, "-m", "benchmarks.results", "--seeds", "0", "--check-seeds", "0", "--train-seeds", "0"),
         *("--grids", "pooling", "table7", "--store", str(tmp_path / "store"), "--to", str(tmp_path / "results.md")),
         *(word for setting in (*settings, "execution.runner.kind=inline") for word in ("--set", setting)),
     ]

@@ -114,7 +114,7 @@ def golden_config(folder: Path, golden: Path, real_data: Path) -> RunConfig:
     return parse_config(config)
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", GOLDEN)
 def test_results_on_real_photos_are_those_of_the_earlier_commit(stage, golden_trained, golden_made, golden_ranked):
     version, numbers, expected, tolerance = GOLDEN[stage]
     made = golden_trained if stage in TRAINED_ON else golden_made if stage in run_names() else golden_ranked

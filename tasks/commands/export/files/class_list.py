@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from clipes_core.errors import UsageError
+from clipes.tasks.storage.run_status import recorded_vocabulary
 from clipes_core.pseudo_mask import IGNORE_INDEX
-from clipes_core.vocabulary import Vocabulary
 
 FILE = "classes.json"
 BACKGROUND, IGNORE = "background", "ignore"
@@ -49,12 +48,9 @@ class Classes:
             run: content of run.json.
 
         Raises:
-            UsageError: the run was made by an earlier version of clipes, which did not record the classes.
+            UsageError: an earlier version of clipes made the run, and did not record the classes; or it is an ablation.
         """
-        if "vocabulary" not in run:
-            message = f"run {run['name']} was written by an earlier version of clipes: run it again, then export it"
-            raise UsageError(message)
-        vocabulary = Vocabulary.model_validate(run["vocabulary"])
+        vocabulary = recorded_vocabulary(run)
         names, colours = list(vocabulary.ids), vocabulary.palette
         named = (ClassColour(number, name, colours[number]) for number, name in enumerate(names, start=1))
         return cls(

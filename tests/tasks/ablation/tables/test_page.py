@@ -12,7 +12,7 @@ def written(refinements):
 
 def chart(element, figure):
     (found,) = [each for each in element.all("table") if each.attributes.get("data-figure") == figure]
-    return found.all("tr")
+    return found.one("tbody").all("tr")
 
 
 def test_bars_show_the_mean_the_spread_the_paper_and_the_difference(written):
@@ -66,3 +66,12 @@ def test_the_page_loads_nothing(written):
     assert not any(written.all(tag) for tag in ("script", "link", "img", "iframe", "form"))
     assert all("url(" not in style.text and "@import" not in style.text for style in written.all("style"))
     assert all(link.attributes["href"].startswith(("#", "../")) for link in written.all("a"))
+
+
+def test_templates_are_plotted_by_their_sharpness(result_of):
+    numbers = {"A": (0.1, 0.4), "B": (0.2, 0.3)}
+    metrics = {label: [{"sharpness": x, "initial_cam": {"miou": y}}] for label, (x, y) in numbers.items()}
+    plotted = section(parsed(page(table_of(result_of(metrics, show=["sharpness", "initial_cam"])))), "sharpness")
+    places = [(each.attributes["cx"], each.attributes["cy"], each.text) for each in plotted.all("circle")]
+    assert places == [("50.0", "20.0", "A"), ("280.0", "160.0", "B")]
+    assert [each.text for each in plotted.all("text")] == ["40.0", "30.0", "0.1000", "0.2000", "sharpness"]

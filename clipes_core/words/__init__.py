@@ -1,0 +1,1 @@
+"""Rank words of classes and background words by CLIP's scores on photos with image-level labels."""

@@ -1,0 +1,1 @@
+"""The ranking of words of classes, and of background words, from the scores of all photos of a run."""

@@ -1,0 +1,1 @@
+"""The stages that score words on the photos of a data set."""

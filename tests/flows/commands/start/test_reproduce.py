@@ -1,0 +1,73 @@
+"""`clipes reproduce` on a few real photos with a small network."""
+
+import json
+import re
+
+import pytest
+
+from clipes.tasks.storage.run_files import RunFiles
+
+NAME = "reproduce-voc12-pseudo-masks"
+
+
+@pytest.fixture
+def reproduce(clipes, real_data, golden):
+    """Return the command for three photos of VOC."""
+    ids = (real_data / "ImageSets" / "Segmentation" / "train.txt").read_text().split()[:3]
+    (clipes.folder / "train.txt").write_text("\n".join(ids) + "\n")
+    weights = str(golden / "small_vit.pt")
+    given = ("--root", str(real_data), "--clip", weights, "--set", f"dataset.split={clipes.folder / 'train.txt'}")
+    return lambda *options: clipes("reproduce", "voc12", *given, *options)
+
+
+@pytest.mark.slow
+def test_the_papers_table_is_printed_and_written_and_a_repetition_computes_nothing(reproduce, clipes):
+    done = reproduce()
+    assert done.returncode == 0, done.stdout + done.stderr
+    printed = " ".join(done.stdout.split())
+    assert "train has 3 photos, but the paper's train has 1464" in printed
+    assert "the weights of CLIP are small_vit.pt, which is not OpenAI's archive of ViT-B/16" in printed
+    assert "2 runs (MHSA, CAA): at most" in printed
+    assert re.search(r"^initial CAM \+ CAA \+ CRF +train +75\.0 +\d+\.\d +−\d+\.\d +1, 2", done.stdout, re.MULTILINE)
+    assert "this machine has no GPU" in printed
+
+    files = RunFiles(str(clipes.folder / "clipes-store"), NAME)
+    content = json.loads((clipes.folder / "clipes-store" / "runs" / NAME / "reproduction.json").read_text())
+    rows = {row["id"]: row for row in content["comparisons"]}
+    measured = {variant: RunFiles(files.store_uri, f"{NAME}-{variant}").read_metrics() for variant in ("mhsa", "caa")}
+    assert rows["voc_train_mhsa_crf"]["measured"] == pytest.approx(100 * measured["mhsa"]["pseudo_mask"]["miou"])
+    assert rows["voc_train_caa"]["measured"] == pytest.approx(100 * measured["caa"]["refined_cam"]["miou"])
+    assert any("1464" in deviation for deviation in content["deviations"])
+    assert (
+        "| initial CAM | train | 58.6 |"
+        in (clipes.folder / "clipes-store" / "runs" / NAME / "reproduction.md").read_text()
+    )
+
+    again = reproduce()
+    assert again.returncode == 0, again.stderr
+    for variant in ("mhsa", "caa"):
+        stages = RunFiles(files.store_uri, f"{NAME}-{variant}").read_metrics()["stages"]
+        assert all(stage["computed_rows"] == 0 for stage in stages.values())
+
+
+def test_a_plan_checks_the_data_and_computes_nothing(reproduce, clipes):
+    done = reproduce("--plan")
+    assert done.returncode == 0, done.stderr
+    assert "train has 3 photos, but the paper's train has 1464" in " ".join(done.stdout.split())
+    assert re.search(rf"^{NAME}-caa ", done.stdout, re.MULTILINE)
+    assert not (clipes.folder / "clipes-store" / "artifacts").exists()
+
+
+def test_data_that_cannot_be_used_at_all_ends_the_command(reproduce):
+    done = reproduce("--set", "dataset.split=nowhere")
+    assert done.returncode == 2
+    assert "no split file at" in " ".join(done.stdout.split())
+    assert done.stdout.splitlines()[-1].endswith("a run cannot start")
+
+
+def test_an_unknown_data_set_is_refused_in_one_line(clipes):
+    done = clipes("reproduce", "cityscapes", "--root", ".")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "clipes: no data set 'cityscapes': the paper's data sets are voc12 and coco14; name one\n",
+    )

@@ -1,0 +1,137 @@
+"""The runs of an ablation: their names and configs, and the refusals before anything runs."""
+
+import pytest
+from support.prepared import prepare_run
+
+from clipes.tasks.ablation.grid import load_grid
+from clipes.tasks.ablation.plan import plan_runs
+from clipes.tasks.ablation.variant_runs import ablation_config, check_needs, known_figures, left_out_line, variant_runs
+from clipes_core.errors import ConfigError
+
+GRID = """
+title: T
+settings: {train.enabled: false, cam.power: 1, dataset.count: 4}
+axes:
+  refinement: {none: {cam.refine: none}, CAA: {}}
+  CRF: {no CRF: {crf.enabled: false}}
+seeds: {dataset.seed: [3, 4]}
+show: [pseudo_mask, initial_cam.boat, initial_cam.train]
+"""
+PLAIN = "title: T\nsettings: {train.enabled: false}\nshow: [initial_cam]\nvariants: "
+
+
+@pytest.fixture
+def ablation(tmp_path, configs):
+    """Return a function that reads a grid, and returns it with the common config and the runs of an ablation."""
+
+    def read(text, *overrides, only=(), **given):
+        (tmp_path / "my grid.yaml").write_text(text)
+        grid = load_grid(str(tmp_path / "my grid.yaml"))
+        given = {"store": str(tmp_path / "store"), **given}
+        config = ablation_config(str(configs / "demo.yaml"), overrides, grid, given)
+        return grid, config, variant_runs(config, grid, only)
+
+    return read
+
+
+def test_each_run_has_a_name_and_the_settings_of_its_variant_and_seed(ablation):
+    _, config, runs = ablation(GRID)
+    assert config.name == "demo-my-grid"
+    assert [run.config.name for run in runs] == [
+        *(
+            "demo-my-grid-none-no-crf-3",
+            "demo-my-grid-none-no-crf-4",
+            "demo-my-grid-caa-no-crf-3",
+            "demo-my-grid-caa-no-crf-4",
+        )
+    ]
+    assert [run.config.cam.refine for run in runs] == ["none", "none", "caa", "caa"]
+    assert [run.config.dataset.seed for run in runs] == [3, 4, 3, 4]
+    assert {(run.config.cam.power, run.config.crf.enabled, run.config.train.enabled) for run in runs} == {
+        (1, False, False)
+    }
+    assert {run.config.prompts.template for run in runs} == {config.prompts.template}
+    assert len(ablation(GRID, only=("CAA",))[2]) == 2
+
+
+def test_an_override_replaces_the_setting_of_a_grid(ablation):
+    _, _, runs = ablation(GRID, "cam.power=0", "dataset.count=6", name="other")
+    assert {(run.config.cam.power, run.config.dataset.count) for run in runs} == {(0, 6)}
+    assert runs[0].config.name == "other-none-no-crf-3"
+
+
+def test_an_override_of_what_the_grid_varies_is_refused(ablation):
+    with pytest.raises(ConfigError, match=r"--set cam\.refine: the grid my grid itself varies cam\.refine; leave out"):
+        ablation(GRID, "cam.refine=mhsa")
+    with pytest.raises(ConfigError, match=r"--set dataset\.seed: the grid my grid itself varies dataset\.seed"):
+        ablation(GRID, "dataset.seed=1")
+
+
+@pytest.mark.parametrize(
+    ("variants", "message"),
+    [
+        ("{A: {cam.refin: none}}", "grid my grid: A: cam.refin: unknown key; did you mean cam.refine?"),
+        ("{A: {cam.power: x}}", "grid my grid: A: cam.power: "),
+        ("{A: {prompts.names: [boot]}}", "grid my grid: A: prompts.names: boot: the vocabulary has no such class"),
+        ("{A: {cam: 3}}", "grid my grid: A: cam: "),
+        ("{A: {cam: 3, cam.power: 1}}", "grid my grid: A: cam.power: cam has a value of its own; delete one of them"),
+        ("{A: {}}\nseeds: {train.sead: [1]}", "grid my grid: A: train.sead: unknown key; did you mean train.seed?"),
+    ],
+)
+def test_a_variant_with_a_bad_config_is_refused_in_a_line_that_names_it(variants, message, ablation):
+    with pytest.raises(ConfigError) as caught:
+        ablation(PLAIN + variants)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(message)
+
+
+def test_bad_settings_of_a_grid_are_refused(ablation):
+    with pytest.raises(ConfigError, match=r"^grid my grid: settings: train\.enabld: unknown key; did you mean train"):
+        ablation(PLAIN.replace("enabled", "enabld") + "{A: {}}")
+
+
+def test_a_figure_of_a_stage_that_the_config_leaves_out_is_refused(ablation):
+    with pytest.raises(
+        ConfigError, match=r"A: segmenter: the config leaves out the stage segmenter; set train\.enabled"
+    ):
+        ablation(PLAIN.replace("initial_cam", "segmenter") + "{A: {}}")
+
+
+def test_classes_that_the_data_set_lacks_are_left_out_with_a_line(ablation):
+    grid, _, runs = ablation(GRID)
+    shown = known_figures(runs[0].config, grid)
+    assert shown == ("pseudo_mask", "initial_cam.boat")
+    assert [*left_out_line(grid, shown)] == ["the data set has no train; these columns are left out"]
+    assert [*left_out_line(grid, grid.show)] == []
+
+
+def test_a_grid_may_need_certain_data(ablation):
+    grid, config, _ = ablation(PLAIN + "{A: {}}\nneeds: {dataset.classes: [voc12, coco14]}")
+    with pytest.raises(ConfigError, match=r"needs dataset\.classes=voc12 or coco14, but the config has scenes: choose"):
+        check_needs(config, grid)
+    check_needs(config, ablation(PLAIN + "{A: {}}\nneeds: {dataset: {classes: scenes}}")[0])
+
+
+def test_a_plan_counts_an_artifact_of_several_runs_once(ablation):
+    text = PLAIN + "{A: {crf.enabled: false}, B: {}, C: {cam.power: 1}}\nseeds: {dataset.seed: [3, 4]}"
+    _, _, runs = ablation(text, "dataset.count=3", "execution.shards=1")
+    plans = plan_runs(runs, lambda run: prepare_run(run.config, "masks"))
+    counts = {
+        plan.name.removeprefix("demo-my-grid-"): {
+            line.stage: (line.computed_rows, line.shared_rows) for line in plan.stages
+        }
+        for plan in plans
+    }
+    assert counts["a-3"] == {"texts": (20, 0), "cams": (3, 0), "masks": (3, 0)}
+    assert counts["a-4"] == {"texts": (0, 20), "cams": (3, 0), "masks": (3, 0)}  # other scenes
+    assert counts["b-3"] == counts["b-4"] == {"texts": (0, 20), "cams": (0, 3), "masks": (3, 0)}
+    assert counts["c-3"] == {"texts": (0, 20), "cams": (3, 0), "masks": (3, 0)}
+
+
+def test_a_run_without_weights_does_not_stop_the_plan_of_the_others(ablation):
+    text = PLAIN + "{A: {clip.pretrained: ./none.pt}, B: {}}"
+    _, _, runs = ablation(text, "dataset.count=3", "execution.shards=1")
+    without, other = plan_runs(runs, lambda run: prepare_run(run.config, "texts"))
+    assert "none.pt" in (without.problem or "")
+    assert without.stages == ()
+    assert [line.computed_rows for line in other.stages] == [20]
