@@ -14,6 +14,7 @@ from clipes.tasks.inputs.templates import shipped_templates
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes.tasks.machine.terminal import announce
 from clipes.tasks.machine.worker_state import NetworkWorkers, WorkerSlot
+from clipes.tasks.models.clip_architecture import named_architecture
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse
 from clipes.tasks.plan.run_inputs import RunInputs, Shards
 from clipes.tasks.plan.sharding import divide_into_shards, sample_of
@@ -157,12 +158,13 @@ def prepare_word_ranking(
 
 
 def check_request(config: RunConfig, until: str) -> None:
-    """Check the value of `--until`, the extras, the vocabulary, and that the lists exist.
+    """Check the value of `--until`, the extras, the model, the vocabulary, and that the lists exist.
 
     The check is fast, so call it first.
 
     Raises:
         ConfigError: the stage or the vocabulary cannot be used, or an extra that the run needs is not installed.
+        WeightsError: `named_architecture` does not accept `clip.model`.
         DatasetError: the list of the photos or of the evaluation photos does not exist.
         TransientError: the network or the server fails.
     """
@@ -180,7 +182,7 @@ def check_request(config: RunConfig, until: str) -> None:
         TRAIN.check("train.enabled=true", "set train.enabled=false")
     if config.evaluation.crf.enabled and SEGMENTER_SCORES.name in stages:
         check_crf(config.evaluation.crf, "evaluation.crf")
-    check_data_set(config)
+    check_inputs(config)
     if config.evaluation.photos and any(STAGES[name].kind.of_training for name in stages):
         check_split(_evaluation_dataset(config))
 
@@ -216,14 +218,16 @@ def training_recipe(config: RunConfig, slots: Sequence[WorkerSlot]) -> "Recipe |
     return _recipe(config, checked_vocabulary(config), slots) if config.train.enabled else None
 
 
-def check_data_set(config: RunConfig) -> None:
-    """Check the vocabulary, and that the list of photos exists. The check is fast, because it opens no list.
+def check_inputs(config: RunConfig) -> None:
+    """Check the model, the vocabulary, and that the list of photos exists. The check opens no list and no weights.
 
     Raises:
+        WeightsError: `named_architecture` does not accept `clip.model`.
         ConfigError: the vocabulary cannot be used.
         DatasetError: the list of photos does not exist.
         TransientError: the network or the server fails.
     """
+    named_architecture(config.clip.model)
     checked_vocabulary(config)
     check_split(config.dataset)
 

@@ -127,6 +127,7 @@ def test_a_run_reports_a_prefect_server_that_does_not_answer(clipes, scene_argum
             ["--set", "clip.model=RN50", "--set", "cam.refine=caa", "--set", "dataset.root=/none"],
             "cam.refine caa: RN50 is",
         ),
+        (["--set", "clip.model=RN51", "--set", "dataset.root=/none"], "clip.model RN51: expected the name of a model"),
         (["--plan", "--set", "execution.runner.address=auto"], "execution.runner.address: unknown key"),
     ],
 )
