@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from support.commands import settings
+from support.prefect_artifacts import newest_artifact
 
 CLASSES = ("car", "boat")
 NONSENSE = "spoon"
@@ -57,6 +58,12 @@ def test_the_ranking_is_printed_with_lines_for_the_vocabulary(demo):
     line = next(line for line in demo.output.splitlines() if line.startswith("  - {name: boat"))
     assert "ship" in yaml.safe_load(line)[0]["synonyms"]
     assert "run seed0: " in demo.output
+
+
+def test_the_scores_are_shown_in_the_prefect_ui(demo):
+    artifact = newest_artifact(demo.clipes.environment, "seed0-words")
+    rows = json.loads(artifact.data)
+    assert {(row["class"], row["word"]) for row in rows} >= {("car", "automobile"), ("boat", NONSENSE)}
 
 
 def test_a_second_call_computes_only_the_texts_of_new_words(demo, configs):
