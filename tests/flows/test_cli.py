@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support.commands import ClipesProcess, settings
+from support.commands import ClipesProcess, settings, without_announcements
 from support.process_watch import all_end_within, processes_of_home
 from support.run_contents import RUN
 from support.voc_scenes import NINE, labels_of
@@ -197,7 +197,7 @@ def test_an_unknown_run_is_reported_before_anything_large_is_imported(tmp_path, 
     command = [sys.executable, "-c", program, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "set()\n"), done.stderr
-    assert done.stderr.startswith("clipes: no run none in ./clipes-store, which does not exist")
+    assert without_announcements(done.stderr).startswith("clipes: no run none in ./clipes-store, which does not exist")
 
 
 def test_the_runs_of_a_store_are_listed(finished, clipes, tmp_path):
