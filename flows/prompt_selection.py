@@ -23,6 +23,7 @@ from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
 from clipes.tasks.stages.prompts import PROMPTS
 from clipes.tasks.stages.registry import MANIFEST
 from clipes.tasks.stages.texts import CANDIDATE_TEXTS
+from clipes.tasks.stages.true_masks import TRUE_MASKS
 from clipes.tasks.ui.ranking_table import show_ranking
 from clipes.tasks.ui.result_message import result_message
 
@@ -125,6 +126,7 @@ def score_sample(
     """Score the CAMs of evenly spaced templates of a ranking, and write a comparison of their mIoU and sharpness."""
     run = run.with_inputs(run.inputs.with_sampled(sampled_templates(ranking, templates)))
     record.choose(run)
+    scheduler.submit(run, TRUE_MASKS.name)
     scheduler.submit(run, PROMPT_SCORES.name)
     scheduler.wait()
     record.confirm()

@@ -79,6 +79,17 @@ def seeded_weights(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def resnet_settings(tmp_path_factory) -> dict[str, str]:
+    """Write a small CLIP with a ResNet and random weights, and return the values of the section `clip` that name it."""
+    import torch  # other tests need not wait for it
+    from support.small_resnets import resnet_clip
+
+    path = tmp_path_factory.mktemp("weights") / "resnet.pt"
+    torch.save(resnet_clip().state_dict(), path)
+    return {"model": "RN50-quickgelu", "pretrained": str(path), "pooling": "attention"}
+
+
+@pytest.fixture(scope="session")
 def configs() -> Path:
     """Return the folder of the shipped configs."""
     return ROOT / "configs"

@@ -12,7 +12,12 @@ from clipes.tasks.storage.run_schemas import TABLE_SCHEMAS
 from clipes_core.errors import ErrorKind
 
 PAGE = (Path(__file__).parents[1] / "docs/data-format.md").read_text()
-SAME_COLUMNS = {"evaluation.parquet": "manifest.parquet", "candidate_texts": "texts", "word_texts": "texts"}
+SAME_COLUMNS = {
+    "evaluation.parquet": "manifest.parquet",
+    "candidate_texts": "texts",
+    "word_texts": "texts",
+    "evaluation_true_masks": "true_masks",
+}
 
 
 def sections() -> dict[str, str]:

@@ -31,6 +31,7 @@ from support.oracle import (
     view_pixels,
     visual_pass,
 )
+from support.timm_networks import timm_clip
 
 PHOTOS = (
     *("2007_000063", "2007_000068", "2007_000256", "2007_000363", "2007_000392", "2007_000504"),
@@ -67,12 +68,13 @@ def assert_same_cams(actual: Cams, expected: Cams, atol: float = 1e-12) -> None:
         assert_allclose(one, other, rtol=0, atol=atol)
 
 
-def test_the_oracle_imports_nothing_from_the_project() -> None:
-    tree = ast.parse((Path(__file__).parent / "support" / "oracle.py").read_text())
+@pytest.mark.parametrize("name", ["oracle.py", "resnet_oracle.py"])
+def test_the_oracle_imports_nothing_from_the_project(name: str) -> None:
+    tree = ast.parse((Path(__file__).parent / "support" / name).read_text())
     plain = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
     imported_from = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     roots = {name.split(".")[0] for name in plain + [str(node.module) for node in imported_from]}
-    assert {"torch", "numpy", "open_clip"} <= roots
+    assert {"torch", "numpy"} <= roots
     assert roots.isdisjoint({"clipes", "clipes_core", "tasks", "flows", "importlib"})
     assert all(node.level == 0 for node in imported_from)
 
@@ -115,6 +117,33 @@ def test_encoders_agree_with_those_of_open_clip(
         text_embedding = double.encode_text(open_clip.tokenize([SENTENCE]))[0]
     assert_allclose(visual_pass(model, pixels, "cls").embedding.detach(), image_embedding, rtol=1e-4, atol=1e-5)
     assert_allclose(encode_text(model, SENTENCE), text_embedding, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("network", "pooling"),
+    [
+        ("siglip", "attention"),
+        ("siglip2", "attention"),
+        ("eva01", "cls"),
+        ("eva01_scaled", "cls"),
+        ("clip", "cls"),
+        ("mean", "patch_mean"),
+        ("mean_then_norm", "patch_mean"),
+    ],
+)
+def test_encoders_with_a_network_of_timm_agree_with_those_of_open_clip(
+    network: str, pooling: str, photo: Image.Image
+) -> None:
+    double = timm_clip(network).double()
+    pixels = view_pixels(photo.resize((48, 48)), 1.0, 8, mirrored=False)
+    mean, std = torch.tensor(open_clip.OPENAI_DATASET_MEAN), torch.tensor(open_clip.OPENAI_DATASET_STD)
+    image = ((torch.tensor(pixels) / 255 - mean) / std).double().permute(2, 0, 1)[None]
+    with torch.no_grad():
+        image_embedding = double.encode_image(image)[0]
+        text_embedding = double.encode_text(open_clip.tokenize([SENTENCE]))[0]
+    embedding = visual_pass(timm_clip(network), pixels, pooling).embedding.detach()
+    assert_allclose(embedding, image_embedding, rtol=1e-5, atol=1e-5)
+    assert_allclose(encode_text(double, SENTENCE), text_embedding, rtol=1e-9, atol=1e-9)
 
 
 def test_synonyms_and_templates_are_averaged_as_unit_vectors(model: open_clip.CLIP) -> None:

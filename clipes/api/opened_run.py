@@ -12,7 +12,7 @@ from clipes.api.run_table import run_table
 from clipes.tasks.inputs.locations import checked_location
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.runs.photos_to_check import PhotoToCheck, read_photos_to_check
-from clipes.tasks.storage.layout import MANIFEST_FILE, REPORT_FILE
+from clipes.tasks.storage.layout import MANIFEST_FILE, REPORT_FILE, row_uri_in
 from clipes.tasks.storage.parquet.reading import read_table, rows_of
 from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_status import RunStatus, read_run, recorded_vocabulary
@@ -181,5 +181,5 @@ class Run(Sequence[RunPhoto]):
 
     def _photo(self, place: int) -> RunPhoto:
         (row,) = self.listed.slice(place, 1).to_pylist()
-        shard = row.pop("shard")
+        shard, row["truth_uri"] = row.pop("shard"), row_uri_in(self._files.store_uri, row["truth_uri"])
         return RunPhoto(self, Photo(**{**row, "class_ids": tuple(row["class_ids"])}), shard)

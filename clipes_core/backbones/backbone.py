@@ -60,7 +60,7 @@ class Backbone(ABC):
     patch_size: int
     depth: int
 
-    def __init__(self, visual: Any, pooling: str, device: torch.device | str, precision: str) -> None:
+    def __init__(self, visual: Any, pooling: str, device: torch.device | str = "cpu", precision: str = "fp32") -> None:
         self.visual = _frozen(visual).float().eval()
         self._convert(precision)
         self.visual.to(device)  # after the conversion, because it needs float64, which mps does not support

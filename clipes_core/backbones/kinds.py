@@ -5,10 +5,11 @@ from typing import Any
 import torch
 
 from clipes_core.backbones.backbone import Backbone
+from clipes_core.backbones.resnet import ResNetBackbone
 from clipes_core.backbones.vit import VitBackbone
 from clipes_core.errors import WeightsError
 
-KINDS: tuple[type[Backbone], ...] = (VitBackbone,)
+KINDS: tuple[type[Backbone], ...] = (VitBackbone, ResNetBackbone)
 
 
 def open_backbone(visual: Any, pooling: str, device: torch.device | str, precision: str) -> Backbone:
@@ -27,7 +28,7 @@ def open_backbone(visual: Any, pooling: str, device: torch.device | str, precisi
         if kind.accepts(visual):
             return kind(visual, pooling, device, precision)
     raise WeightsError(
-        "expected an OpenCLIP ViT with torch.nn.MultiheadAttention and without attention pooling, "
-        f"got {type(visual).__name__}: "
+        "expected an OpenCLIP ViT with torch.nn.MultiheadAttention and without attention pooling, or an OpenCLIP "
+        f"ResNet with attention pooling, got {type(visual).__name__}: "
         "choose a clip.model such as ViT-B-16-quickgelu, ViT-B-32-quickgelu or ViT-L-14-quickgelu"
     )

@@ -8,6 +8,7 @@ from typing_extensions import override
 
 from clipes_core.backbones.backbone import Backbone, Encoded, resize_positional_embedding
 from clipes_core.backbones.pull_back import by_autograd
+from clipes_core.errors import WeightsError
 from clipes_core.vit.last_block import has_closed_form, in_closed_form
 from clipes_core.vit.precision import PRECISIONS
 from clipes_core.vit.residual_block import run_block
@@ -28,6 +29,9 @@ class VitBackbone(Backbone):
         device: device that the network runs on.
         precision: precision of the matrix products: fp32, bf16, fp16 or fast.
 
+    Raises:
+        WeightsError: the network has no such image embedding.
+
     Source: CLIP-ES sec. 3.1, 3.3. Differs from the reference: on a GPU, the published program runs the whole network in
     float16. It rounds the positional embedding to float16 even on the CPU, where the rest of the network is float32.
     """
@@ -43,6 +47,12 @@ class VitBackbone(Backbone):
         self.patch_size = int(self.visual.conv1.kernel_size[0])
         self.depth = len(self.visual.transformer.resblocks)
         self._class_tokens = 0 if self.visual.class_embedding is None else 1
+        possible = self._poolings()
+        if pooling not in possible:
+            raise WeightsError(
+                f"clip.pooling {pooling}: expected an image embedding that the network has, found a ViT with "
+                f"{' and '.join(possible)}; set clip.pooling to {' or '.join(possible)}"
+            )
 
     @classmethod
     @override
@@ -58,6 +68,12 @@ class VitBackbone(Backbone):
             and visual.attn_pool is None
             and all(isinstance(block.attn, torch.nn.MultiheadAttention) for block in visual.transformer.resblocks)
         )
+
+    def _poolings(self) -> tuple[str, ...]:
+        """Return the values of `clip.pooling` that suit the network."""
+        if getattr(self.visual, "map_pool", None) is not None:
+            return ("attention",)
+        return ("patch_mean", "cls") if self._class_tokens else ("patch_mean",)
 
     @override
     def _convert(self, precision: str) -> None:

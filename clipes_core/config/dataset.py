@@ -43,7 +43,9 @@ class DatasetConfig(Section):
     truth: str | None = Field(
         None,
         description="Folder of the true masks. A mask is a PNG file that has the name of its photo, and whose pixels "
-        "are class ids. Formats voc and scenes: null means the folder SegmentationClass of the data set.",
+        "are class ids. Formats voc and scenes: null means the folder SegmentationClass of the data set. Format coco: "
+        "clipes draws the true masks from the outlines in a .json annotation file if this key names one; null means "
+        "the file of the split.",
     )
     reach: tuple[str, ...] | None = Field(
         None,

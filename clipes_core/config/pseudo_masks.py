@@ -22,7 +22,8 @@ class ClipConfig(Section):
 
     model: str = Field(
         "ViT-B-16-quickgelu",
-        description="clipes-demo, or the name of an OpenCLIP model with a ViT. CLIP-ES uses ViT-B/16 (sec. 4.1).",
+        description="clipes-demo, or the name of an OpenCLIP model with a ViT or a ResNet. CLIP-ES uses ViT-B/16 (sec. "
+        "4.1).",
     )
     pretrained: str = Field(
         "openai",
@@ -46,10 +47,11 @@ class ClipConfig(Section):
         description="Devices that run networks: cpu, mps, cuda (all CUDA GPUs) or cuda:N (one GPU). auto: all CUDA "
         "GPUs; without a CUDA GPU, mps if it is available, otherwise cpu.",
     )
-    pooling: Literal["patch_mean", "cls"] = Field(
+    pooling: Literal["patch_mean", "cls", "attention"] = Field(
         "patch_mean",
         description="Image embedding that clipes compares with texts. patch_mean: mean of the patch tokens; cls: class "
-        "token.",
+        "token; attention: the network's own attention pooling. CLIP's ViTs have the first two. SigLIP and ResNets "
+        "have only attention, which is their default.",
     )
 
 
@@ -116,7 +118,8 @@ class CamConfig(Section):
         "caa",
         description="How clipes refines the CAMs. none: clipes does not refine them; mhsa: clipes spreads each CAM "
         "along the attention, from all patches; caa: clipes spreads each CAM along the attention, but only from the "
-        "patches in boxes around high CAM values (CLIP-ES eq. 7).",
+        "patches in boxes around high CAM values (CLIP-ES eq. 7). A ResNet has no such attention, so its default is "
+        "none.",
     )
     box_threshold: float = Field(
         0.4,

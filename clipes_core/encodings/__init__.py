@@ -1,1 +1,1 @@
-"""Encodings of binary masks that annotation formats use: run lengths, Label Studio's brush RLE, and polygons."""
+"""Encodings of masks in annotation formats: run lengths, brush RLE and polygons to export, and the outlines of COCO."""

@@ -138,7 +138,7 @@ def _residual_block(block: Any) -> ResidualAttentionBlock:
 
 def _qkv_bias(attn: Any) -> torch.Tensor:
     """Return the (3 C,) bias of queries, keys and values. Without a bias, it is 0."""
-    if isinstance(attn, EvaAttention) and attn.q_bias is not None:
+    if getattr(attn, "q_bias", None) is not None:
         return torch.cat([attn.q_bias, attn.k_bias, attn.v_bias])
     bias: torch.Tensor | None = attn.qkv.bias
     return attn.qkv.weight.new_zeros(len(attn.qkv.weight)) if bias is None else bias

@@ -19,7 +19,7 @@ class PhotoLogits:
         present: (N, K) bool, the classes that each photo shows.
         classes: (N, K) float64, logits of the classes.
         background: (N, M) float64, logits of the background words.
-        words: (N, W) float64, logits of the words to score.
+        words: (N, W) float, logits of the words to score.
     """
 
     present: np.ndarray
@@ -91,5 +91,5 @@ def photo_logits(
         present=present,
         classes=np.stack(own, axis=1),
         background=exact[:, text_ids == BACKGROUND_ID],
-        words=word_logits.astype(np.float64),
+        words=word_logits,
     )

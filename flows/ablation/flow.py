@@ -3,6 +3,7 @@
 import logging
 
 from prefect import flow
+from prefect.artifacts import create_markdown_artifact
 
 from clipes.flows.flow_runs import claim_flow_run, completed, keep_sigterm_handler, wait_for_retry
 from clipes.flows.pipeline import pipeline
@@ -11,18 +12,21 @@ from clipes.tasks.ablation.grid import Grid
 from clipes.tasks.ablation.record import record_ablation
 from clipes.tasks.ablation.result import AblationResult, VariantRun
 from clipes.tasks.ablation.sharpness import run_sharpness
+from clipes.tasks.ablation.tables.table import table_of
+from clipes.tasks.ablation.tables.text_files import markdown
 from clipes.tasks.ablation.variant_runs import (
     PlannedVariantRun,
+    check_needs,
     known_figures,
     left_out_line,
-    unmet_need,
     variant_runs,
 )
 from clipes.tasks.inputs.configs import resolve_config
 from clipes.tasks.inputs.flow_parameter import ConfigParameter
 from clipes.tasks.storage.layout import run_uri
+from clipes.tasks.ui.publishing import ServerWatch, artifact_key
 from clipes_core.config.run import RunConfig
-from clipes_core.errors import ClipesError, ConfigError, ServerLostError
+from clipes_core.errors import ClipesError, ServerLostError
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +50,7 @@ def ablation(config: ConfigParameter, grid: Grid, only: tuple[str, ...] = (), fr
         UsageError: the config of a run must be corrected, or the grid needs other data.
     """
     runs, config = variant_runs(config, grid, only), resolve_config(config)
-    if need := unmet_need(config, grid):
-        raise ConfigError(f"{need}: choose another config, or add --plan to see what would run")
+    check_needs(config, grid)
     shown = known_figures(runs[0].config, grid)
     for line in left_out_line(grid, shown):
         logger.info("%s", line)
@@ -57,12 +60,19 @@ def ablation(config: ConfigParameter, grid: Grid, only: tuple[str, ...] = (), fr
             logger.info("run %d of %d: %s", number, len(runs), run.config.name)
             record.add(run_variant(run, grid, fresh))
     result = record.result
+    show_table(result)
     return completed(result, f"{len(runs) - len(result.failed)} of {len(runs)} runs completed")
 
 
 def run_ablation(config: RunConfig, grid: Grid, only: tuple[str, ...], fresh: bool) -> AblationResult:
     """Run the flow `ablation` for the command line."""
     return keep_sigterm_handler(ablation)(config, grid, only, fresh)
+
+
+def show_table(result: AblationResult) -> None:
+    """Show the table of an ablation in the Prefect UI."""
+    with ServerWatch("table of the ablation").tolerate_failures():
+        create_markdown_artifact(markdown(table_of(result)), artifact_key(result.name, "table"), result.grid.title)
 
 
 def run_variant(run: PlannedVariantRun, grid: Grid, fresh: bool) -> VariantRun:

@@ -15,16 +15,15 @@ from clipes.tasks.runs.failures import check_failure_rate
 from clipes.tasks.runs.preparation import checked_vocabulary, list_photos, prepare_word_ranking
 from clipes.tasks.runs.record.recorder import RunSummary, record_run
 from clipes.tasks.runs.words.ranking import WordFindings
-from clipes.tasks.runs.words.record import write_words
+from clipes.tasks.runs.words.record import FINDINGS, write_words
 from clipes.tasks.runs.words.request import WordRequest, check_classes, check_shown, check_template
 from clipes.tasks.stages.embeddings import EMBEDDINGS
 from clipes.tasks.stages.registry import MANIFEST
 from clipes.tasks.stages.texts import TEXTS
 from clipes.tasks.stages.words.word_scores import WORD_SCORES
 from clipes.tasks.stages.words.word_texts import WORD_TEXTS
+from clipes.tasks.ui.ranking_table import show_words
 from clipes.tasks.ui.result_message import result_message
-
-FINDINGS = "words"  # key in metrics.json
 
 
 @dataclass(frozen=True)
@@ -79,5 +78,6 @@ def word_ranking(
             scheduler.wait()
             record.confirm()
             found, record.findings[FINDINGS] = write_words(run, record.ledger, request, record.identity)
+            show_words(config.name, found)
     ranking = WordRanking(record.summary(), found)
     return completed(ranking, result_message(ranking.summary, record.ledger))

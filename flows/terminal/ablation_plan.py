@@ -24,6 +24,9 @@ def print_ablation_plan(console: Console, plans: Sequence[RunPlan]) -> None:
     table.add_row("computed in all", *(str(sums[stage]) for stage in stages))
     print_table(console, table)
     console.print(LEGEND)
+    for plan in plans:
+        if plan.problem is not None:
+            console.print(f"{plan.name}: cannot be planned: {plan.problem}")
 
 
 def _cell(line: StagePlan) -> str:

@@ -25,6 +25,8 @@ def print_runs(console: Console, runs: Mapping[str, RunStatus | ClipesError]) ->
         scores = (_miou(status, scored.key) for scored in (PSEUDO_MASK, SEGMENTER_MASK))
         started = run["started"][:16].replace("T", " ")
         until = "" if run["until"] == run_names()[-1] else run["until"]
+        if "ablation" in run:
+            until = f"{len(run['ablation']['runs'])} runs"
         table.add_row(name, styled(status.state), until, str(run["photos"]), *scores, started)
     print_table(console, table)
     for name, found in runs.items():

@@ -45,6 +45,10 @@ def print_word_ranking(
     for name, seen in groupby(ranking.found.seen, lambda word: word.class_name):
         if not classes or name in classes:
             _print_seen(console, name, list(seen))
+    shown = {word.class_name for word in ranking.found.seen}
+    for name in classes if ranking.found.seen else ():
+        if name not in shown:
+            console.print(f"{name}: no photos")
     for line in OF_SYNONYMS if ranking.found.classes else OF_BACKGROUND:
         console.print(line)
     if ranking.found.never:

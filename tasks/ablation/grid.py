@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import product
+from math import prod
 from pathlib import PurePath
 from typing import Annotated, Any
 
@@ -23,6 +24,7 @@ from clipes_core.errors import ConfigError, DatasetError
 
 GRIDS = CONFIGS / "ablations"  # the grids that clipes ships
 SUFFIXES = (".yaml", ".yml")
+MOST_RUNS = 1000
 VARIANTS = "variant"  # axis of a grid that lists its variants
 
 
@@ -53,7 +55,15 @@ def _with_text_keys(value: Any) -> Any:
         raise ValueError("expected labels and settings, such as {MHSA: {cam.refine: mhsa}}")
     if wrong := [key for key in value if type(key) not in (str, int, float)]:
         raise ValueError(f"YAML reads a label as {wrong[0]}; put it in quotes")
+    if wrong := [key for key in map(str, value) if not key.strip() or not key.isprintable()]:
+        raise ValueError(f"{wrong[0]!r} is no label; use printable characters")
     return {str(key): item for key, item in value.items()}
+
+
+def _listed(value: Any) -> Any:
+    if not isinstance(value, list | tuple):
+        raise ValueError("expected a list, such as [initial_cam, pseudo_mask]")
+    return value
 
 
 Line = Annotated[str, BeforeValidator(_one_line)]
@@ -73,7 +83,9 @@ class Grid(Section):
     paper: Line | None = Field(None, description="What the paper says about it; shown below the table.")
     until: str | None = Field(None, description="Last stage of the runs. null: the last stage that `show` needs.")
     settings: FlatSettings = Field(default_factory=dict, description="Settings of all variants: dotted key -> value.")
-    axes: dict[str, Labelled] = Field(default_factory=dict, description="Axis -> label -> settings.")
+    axes: Annotated[dict[str, Labelled], BeforeValidator(_with_text_keys)] = Field(
+        default_factory=dict, description="Axis -> label -> settings."
+    )
     variants: Labelled = Field(default_factory=dict, description="Label of a variant -> its settings.")
     seeds: dict[str, tuple[Any, ...]] = Field(
         default_factory=dict,
@@ -82,7 +94,9 @@ class Grid(Section):
     reference: str | None = Field(
         None, description="Label of the variant that differences refer to. null: the first variant."
     )
-    show: tuple[str, ...] = Field(min_length=1, description="The figures; see `clipes.tasks.ablation.figures`.")
+    show: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+        min_length=1, description="The figures; see `clipes.tasks.ablation.figures`."
+    )
     published: ByLabel = Field(
         default_factory=dict, description="Label of a variant -> figure -> id of a number in configs/published.yaml."
     )
@@ -195,6 +209,12 @@ def _problems(grid: Grid) -> Iterator[str]:
     empty = [axis for axis, labelled in grid.axes.items() if not labelled]
     yield from (f"axes.{axis}: the axis is empty; add a label with settings, or delete the axis" for axis in empty)
     if empty:
+        return
+    runs = prod(map(len, (grid.axes or {VARIANTS: grid.variants}).values())) * max(
+        map(len, grid.seeds.values()), default=1
+    )
+    if runs > MOST_RUNS:
+        yield f"the grid has {runs:,} runs, and at most {MOST_RUNS:,} are possible: delete labels or seeds"
         return
     if grid.until is not None and grid.until not in run_names():
         yield f"until: {grid.until}: no such stage{_or_similar(grid.until, list(run_names()))}"

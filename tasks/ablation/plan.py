@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from clipes.tasks.ablation.variant_runs import PlannedVariantRun
 from clipes.tasks.runs.dry_run import StagePlan, plan_run
 from clipes.tasks.runs.prepared_run import PreparedRun
+from clipes_core.errors import TransientError, WeightsError
 
 
 @dataclass(frozen=True)
@@ -15,10 +16,12 @@ class RunPlan:
     Attributes:
         name: name of the run.
         stages: the counts of its stages; rows that an earlier run makes are shared.
+        problem: why the run cannot be planned, for example because its weights are missing; None if it can be.
     """
 
     name: str
     stages: tuple[StagePlan, ...]
+    problem: str | None = None
 
 
 def plan_runs(runs: Iterable[PlannedVariantRun], prepare: Callable[[PlannedVariantRun], PreparedRun]) -> list[RunPlan]:
@@ -29,4 +32,11 @@ def plan_runs(runs: Iterable[PlannedVariantRun], prepare: Callable[[PlannedVaria
         prepare: function that prepares a run.
     """
     earlier: set[str] = set()
-    return [RunPlan(run.config.name, tuple(plan_run(prepare(run), earlier))) for run in runs]
+
+    def plan(run: PlannedVariantRun) -> RunPlan:
+        try:
+            return RunPlan(run.config.name, tuple(plan_run(prepare(run), earlier)))
+        except (WeightsError, TransientError) as exc:
+            return RunPlan(run.config.name, (), str(exc))
+
+    return [plan(run) for run in runs]

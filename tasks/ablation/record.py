@@ -9,6 +9,7 @@ from clipes.tasks.ablation.grid import Grid
 from clipes.tasks.ablation.result import AblationResult, VariantResult, VariantRun, result_json, result_of_json
 from clipes.tasks.ablation.variant_runs import PlannedVariantRun
 from clipes.tasks.runs.record.contents import begun_json, time_now
+from clipes.tasks.runs.record.recorder import State, closed_if_it_fails
 from clipes.tasks.runs.record.start import ADVICE
 from clipes.tasks.stages.registry import MANIFEST
 from clipes.tasks.storage.claims import Claim, claimed
@@ -68,7 +69,7 @@ class AblationRecord:
         self._files.write_json(ABLATION_FILE, result_json(self.result))
         write_files(self.result, self._files)
 
-    def close(self, state: str, error: str | None = None) -> None:
+    def close(self, state: State, error: str | None = None) -> None:
         """Write the outcome to run.json.
 
         Args:
@@ -106,14 +107,8 @@ def record_ablation(config: RunConfig, grid: Grid, runs: Sequence[PlannedVariant
         raise ConfigError(f"{config.name} is a run, and the ablation would replace its files: choose another --name")
     with claimed(claims_uri(config.store, "run", config.name), f"ablation {config.name}", ADVICE) as claim:
         record = AblationRecord(config, grid, runs, claim)
-        try:
+        with closed_if_it_fails(record.close):
             yield record
-        except Exception as exc:
-            record.close("failed", str(exc))
-            raise
-        except BaseException:
-            record.close("cancelled")
-            raise
         failure = record.result.failure
         record.close("failed" if failure else "completed", failure)
 

@@ -8,22 +8,19 @@ from pydantic import BeforeValidator
 from clipes_core.errors import ConfigError
 
 Settings = Mapping[str, Any]  # dotted config key -> value
+OF_ABLATION = ("name", "store")  # settings that an ablation gives to its runs
 
 
-def flat_settings(values: Any, prefix: str = "") -> Any:
-    """Return dotted key -> value of settings, which may be nested. None stands for no settings.
+def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return dotted key -> value of settings, which may be nested.
 
     Raises:
-        ValueError: the values are no mapping, or a setting occurs twice, once with a dotted key and once nested.
+        ValueError: a setting occurs twice, once with a dotted key and once nested.
     """
-    if values is None:
-        return {}
-    if not isinstance(values, Mapping):
-        raise ValueError("expected settings, such as {cam.refine: mhsa}")
-    flat: dict[Any, Any] = {}
+    flat: dict[str, Any] = {}
     for key, value in values.items():
-        name = f"{prefix}{key}" if isinstance(key, str) else key
-        own = flat_settings(value, f"{name}.") if isinstance(value, Mapping) and isinstance(key, str) else {name: value}
+        name = f"{prefix}{key}"
+        own = flat_settings(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
         if twice := sorted(flat.keys() & own.keys()):
             raise ValueError(f"the setting {twice[0]} occurs twice")
         flat |= own
@@ -48,4 +45,29 @@ def nested_settings(settings: Settings) -> dict[str, Any]:
     return nested
 
 
-FlatSettings = Annotated[dict[str, Any], BeforeValidator(flat_settings)]
+def _settings_of_grid(values: Any) -> dict[str, Any]:
+    """Return dotted key -> value of the settings in the file of a grid; raise ValueError if they cannot be used."""
+    if values is None:
+        return {}
+    if not isinstance(values, Mapping):
+        raise ValueError("expected settings, such as {cam.refine: mhsa}")
+    _check_keys(values)
+    settings = flat_settings(values)
+    for key, value in settings.items():
+        if key in OF_ABLATION:
+            raise ValueError(f"{key} is the same for all runs; use the option --{key}")
+        for item in value if isinstance(value, list | tuple) else [value]:
+            if not isinstance(item, str | int | float | None):  # YAML also has dates, for example
+                raise ValueError(f"{key}: expected text, a number or a list, got {item}; put text in quotes")
+    return settings
+
+
+def _check_keys(values: Mapping[Any, Any]) -> None:
+    for key, value in values.items():
+        if not isinstance(key, str) or not key.isprintable() or not key.strip():
+            raise ValueError(f"{key!r} is no setting; write settings such as {{cam.refine: mhsa}}")
+        if isinstance(value, Mapping):
+            _check_keys(value)
+
+
+FlatSettings = Annotated[dict[str, Any], BeforeValidator(_settings_of_grid)]

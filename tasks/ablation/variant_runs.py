@@ -100,15 +100,17 @@ def known_figures(config: RunConfig, grid: Grid) -> tuple[str, ...]:
     return tuple(figure for figure in grid.show if (class_of(figure) or BACKGROUND) in classes)
 
 
-def unmet_need(config: RunConfig, grid: Grid) -> str | None:
-    """Return which setting the grid needs, and what the config has instead; None if the config has all of them."""
+def check_needs(config: RunConfig, grid: Grid) -> None:
+    """Raise ConfigError if the config does not have a setting that the grid needs."""
     values = flat_settings(config.model_dump(mode="json"))
     for key, wanted in grid.needs.items():
         accepted = wanted if isinstance(wanted, list | tuple) else [wanted]
         if values.get(key) not in accepted:
             needed = " or ".join(str(value) for value in accepted)
-            return f"the grid {grid.name} needs {key}={needed}, but the config has {values.get(key)}"
-    return None
+            raise ConfigError(
+                f"the grid {grid.name} needs {key}={needed}, but the config has {values.get(key)}: "
+                "choose another config, or add --plan to see what would run"
+            )
 
 
 def _checked(config: RunConfig, grid: Grid) -> RunConfig:

@@ -17,7 +17,7 @@ from prefect.tasks import Task
 from clipes.tasks.execution.cached_shards import find_cached
 from clipes.tasks.execution.prefect_task import TaskRunThreads, named_task
 from clipes.tasks.execution.runner import Runner
-from clipes.tasks.execution.stage_shards import StageShards
+from clipes.tasks.execution.stage_shards import StageShards, read_by
 from clipes.tasks.machine.background import in_background
 from clipes.tasks.plan.keys import digest
 from clipes.tasks.runs.failures import check_failure_rate, check_shards
@@ -90,10 +90,11 @@ class Scheduler:
         it reads.
         """
         stage = STAGES[stage_name]
-        upstream = {read.name: self._stage_shards[read.name] for read in stage.upstream if read.name in run.stages}
+        read = (each.name for each in (*stage.upstream, *stage.after) if each.name in run.stages)
+        upstream = {name: self._stage_shards[name] for name in read}
         stage_shards = StageShards(run, self._ledger, stage, self._runner, upstream)
         self._stage_shards[stage_name], self._task_runs[stage_name] = stage_shards, {}
-        shards = run.shards(stage)
+        shards = stage_shards.shards
         for shard in shards:
             self._ledger.planned(stage_name, shard)
         stage_shards.found = find_cached(stage_shards, shards)
@@ -118,13 +119,8 @@ class Scheduler:
         threads: TaskRunThreads,
     ) -> None:
         """Plan one task run for some shards of a stage."""
-        stage, run = stage_shards.stage, stage_shards.run
-        read = (
-            self._task_runs[above.name][own]
-            for above in stage.upstream
-            for shard in shards
-            for own in stage.shards_read(above, run.inputs, shard)
-        )
+        stage = stage_shards.stage
+        read = (self._task_runs[above.name][own] for above, own in read_by(stage_shards, shards))
         planned = _PlannedTaskRun(task, stage_shards, shards, label, threads, tuple(dict.fromkeys(read)))
         self._task_runs[stage.name].update(dict.fromkeys(shards, planned))
         with self._lock:

@@ -1,7 +1,7 @@
 """Reuse or make the shards of one stage of a run, and find out which stage made a damaged artifact."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import pyarrow as pa
 
@@ -35,6 +35,8 @@ class StageShards:
         upstream: name of each upstream stage -> its `StageShards`.
 
     Attributes:
+        upstream: the argument of this name.
+        shards: numbers of the shards.
         found: number of a cached shard -> its record, if it was found before its task run starts; see `cached_shards`.
     """
 
@@ -42,7 +44,8 @@ class StageShards:
         self, run: PreparedRun, ledger: Ledger, stage: Stage, runner: Runner, upstream: Mapping[str, "StageShards"]
     ) -> None:
         self.run, self.ledger, self.stage = run, ledger, stage
-        self._runner, self._upstream = runner, upstream
+        self._runner, self.upstream = runner, upstream
+        self.shards = dict.fromkeys(run.shards(stage))
         self.repairs = ArtifactRepair(run.store, ledger, self.make)
         self.found: dict[int, ShardRecord] = {}
         self._digests: dict[int, pa.Table] = {}
@@ -152,23 +155,34 @@ class StageShards:
         return True
 
     def _check_upstream(self, shard: int) -> None:
-        read = ((above.name, own) for above in self.stage.upstream for _, own in self._shards_read(above, shard))
+        read = ((above.name, own) for above, own in read_by(self, [shard]))
         check_upstream(self.ledger, read, (each.name for each in (*self.stage.photo_upstream, self.stage)))
 
     def _shards_read(self, upstream: Stage, shard: int) -> Iterator[tuple["StageShards", int]]:
         """Yield the shards of the stage `upstream` that `shard` reads, as pairs of `StageShards` and shard number."""
         for own in self.stage.shards_read(upstream, self.run.inputs, shard):
-            yield self._upstream[upstream.name], own
+            yield self.upstream[upstream.name], own
 
     def _repair(self, broken: BrokenArtifactError, shard: int) -> None:
         """Discard a damaged artifact, and rebuild it if it belongs to an upstream stage."""
-        read = [each for stage in self.stage.upstream for each in self._shards_read(stage, shard)]
+        read = [(self.upstream[above.name], own) for above, own in read_by(self, [shard])]
         producers = [(of, own) for of, own in read if of.artifact_uri(own) == broken.uri]
         for of, own in producers:
             of._digests.pop(own, None)
             of.repairs.rebuild(broken, own)
         if not producers:
             self.repairs.discard(broken)
+
+
+def read_by(stage_shards: StageShards, shards: Iterable[int]) -> Iterator[tuple[Stage, int]]:
+    """Yield the stages that some shards of a stage read or come after, and the numbers of the shards that they read."""
+    stage, upstream = stage_shards.stage, stage_shards.upstream
+    present = [each for each in stage.after if each.name in upstream]
+    for above in (*stage.upstream, *present):
+        for shard in shards:
+            for own in stage.shards_read(above, stage_shards.run.inputs, shard):
+                if above not in present or own in upstream[above.name].shards:
+                    yield above, own
 
 
 def _digests_of(read: tuple[StageShards, int]) -> pa.Table:

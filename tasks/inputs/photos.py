@@ -31,6 +31,36 @@ Pixels = TypeVar("Pixels", default=Image.Image)
 
 
 @dataclass(frozen=True)
+class AnnotationSource:
+    """An annotation file of COCO, from whose outlines true masks are drawn.
+
+    Attributes:
+        uri: path or URI of the file.
+        fingerprint: fingerprint of the file when it was listed.
+        class_ids: (category id, data set id 1..K) of each category.
+    """
+
+    uri: str
+    fingerprint: str
+    class_ids: tuple[tuple[Any, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Annotations:
+    """The annotations from which the true mask of a photo is drawn.
+
+    Attributes:
+        source: the file that holds them.
+        spans: offset and size [bytes] of each annotation in the file, as pairs of little-endian int64.
+        fingerprint: text that changes when the true mask may change.
+    """
+
+    source: AnnotationSource
+    spans: bytes
+    fingerprint: str
+
+
+@dataclass(frozen=True)
 class Photo:
     """One photo of a data set, listed but not opened.
 
@@ -43,9 +73,12 @@ class Photo:
         fingerprint: ETag of the file, or its size and modification time, or a digest of its content; see
             `clipes.tasks.inputs.sources.table`. It changes when the file changes.
         class_ids: data set ids 1..K of the photo's labels, unique, in order of first appearance.
-        truth_uri: URI of the true mask; None if the photo has none.
-        truth_fingerprint: fingerprint of the file at `truth_uri`; None if `truth_uri` is None or no file exists there.
+        truth_uri: URI of the true mask; None if the photo has none. If the true mask is drawn from annotations, it is
+            the place of the mask in an artifact (see `clipes.tasks.storage.layout.row_uri`), and None before a run has
+            been prepared.
+        truth_fingerprint: fingerprint of the file at `truth_uri`, or of the annotations; None if neither exists.
         stated_size: width and height [px] that the label file states for the photo; None if it states no size.
+        annotations: annotations from which the true mask is drawn; None if there are none.
     """
 
     image_id: str
@@ -56,6 +89,12 @@ class Photo:
     truth_uri: str | None = None
     truth_fingerprint: str | None = None
     stated_size: tuple[int, int] | None = None
+    annotations: Annotations | None = None
+
+    @property
+    def has_truth(self) -> bool:
+        """True if the photo has a true mask, or annotations from which it is drawn."""
+        return self.truth_uri is not None or self.annotations is not None
 
 
 @dataclass(frozen=True)

@@ -76,13 +76,13 @@ def load_clip(config: ClipConfig) -> Clip:
         TransientError: the server from which the weights are downloaded does not answer.
     """
     architecture = named_architecture(config.model)
-    tokenizer = open_tokenizer(config, architecture["text_cfg"])
     seed = _seed(config)
     if seed is not None:
         model, own_digest = _random_model(architecture, seed), _random_digest(config.model, seed)
     else:
         path = _weights_file(config)
         model, own_digest = _load_model(config.model, path), file_digest(path)
+    tokenizer = open_tokenizer(config, architecture["text_cfg"] | {"context_length": model.context_length})
     normalisation = _normalisation(config, architecture)
     if normalisation:
         model.visual.image_mean, model.visual.image_std = normalisation
@@ -141,7 +141,7 @@ def context_length(model_name: str) -> int:
     Raises:
         WeightsError: `named_architecture` does not accept the name.
     """
-    return int(named_architecture(model_name)["text_cfg"]["context_length"])
+    return int(named_architecture(model_name)["text_cfg"].get("context_length", 77))
 
 
 def _normalisation(config: ClipConfig, architecture: dict[str, Any]) -> Normalisation | None:
@@ -159,9 +159,9 @@ def _digest(config: ClipConfig, architecture: dict[str, Any], own_digest: str) -
 
 
 def _random_digest(model_name: str, seed: int) -> str:
-    parts = (model_name, seed, package_version("torch"), package_version("open_clip"))
-    if "timm_model_name" in named_architecture(model_name)["vision_cfg"]:
-        parts += (package_version("timm"),)
+    uses_timm = "timm_model_name" in named_architecture(model_name)["vision_cfg"]
+    packages = ("torch", "open_clip", "timm") if uses_timm else ("torch", "open_clip")
+    parts = (model_name, seed, *(package_version(package) for package in packages))
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
@@ -200,7 +200,8 @@ def _load_model(model_name: str, path: Path) -> "CLIP | CustomTextCLIP":
         raise WeightsError(
             f"{path}: expected dense tensors, found another kind; save dense tensors in a safetensors file"
         ) from exc
-    check_weights(path, {**dict(model.named_parameters()), "exp(logit_scale)": model.logit_scale.exp()})
+    statistics = dict(model.visual.named_buffers(prefix="visual"))  # of batch normalisation
+    check_weights(path, {**dict(model.named_parameters()), **statistics, "exp(logit_scale)": model.logit_scale.exp()})
     return model
 
 

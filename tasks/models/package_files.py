@@ -1,20 +1,8 @@
 """Read the files of an installed package without importing it, because importing torch or OpenCLIP takes seconds."""
 
-from importlib.util import find_spec
-from pathlib import Path
 from runpy import run_path
 
-
-def package_folder(name: str) -> Path:
-    """Return the folder of an installed package.
-
-    Raises:
-        ModuleNotFoundError: the package is not installed.
-    """
-    spec = find_spec(name)
-    if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError(f"the package {name} is not installed", name=name)
-    return Path(next(iter(spec.submodule_search_locations)))
+from clipes.tasks.machine.shipped_files import package_folder
 
 
 def package_version(name: str) -> str:

@@ -80,11 +80,13 @@ def read_state_dict(path: Path) -> StateDict:
 def _read(path: Path) -> StateDict:
     with path.open("rb") as file:
         start = file.read(9)
+    if start[8:] == b"{":  # before the others, because a safetensors file may start with any byte
+        return _weights(_from_safetensors(path))
     if start.startswith(ZIP_START) and is_torchscript(path):
         return _from_torchscript(path)
     if start.startswith((ZIP_START, PICKLE_START)):
         return _weights(_from_checkpoint(path, zipped=start.startswith(ZIP_START)))
-    if start[8:] == b"{" or path.suffix == ".safetensors":
+    if path.suffix == ".safetensors":
         return _weights(_from_safetensors(path))
     raise WeightsError(
         f"{path}: expected weights (a .safetensors file, a .pt file from OpenAI, or a file from torch.save), found "

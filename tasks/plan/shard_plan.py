@@ -139,6 +139,12 @@ def planned_digests(stage: Stage, plan: ShardPlan, store: ListedStore) -> list[p
     return [table.filter(pc.is_in(table["image_id"], image_ids)) for table, image_ids in tables]
 
 
+def key_without_run(stage: Stage, shard: int, inputs: RunInputs) -> ArtifactKey:
+    """Return the key of the artifact of a shard of a stage without upstream stages, whose settings are known."""
+    input_digests = _input_digests(stage, stage.kind.photos(stage, inputs, shard), [], {})
+    return _artifact_key(stage, shard, key_without_upstream(stage, inputs), inputs, input_digests)
+
+
 def _artifact_key(
     stage: Stage, shard: int, stage_key: str, inputs: RunInputs, input_digests: Mapping[str, str]
 ) -> ArtifactKey:

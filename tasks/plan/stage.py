@@ -55,6 +55,8 @@ class Stage(ABC):
         kind: kind of the rows, such as photos or texts.
         workers: kind of worker that makes the shards, unless the stage overrides `workers_for`.
         upstream: stages whose artifacts this stage reads.
+        after: further stages whose artifacts this stage reads, at URIs that its photos state, if they are part of the
+            run. What they hold is in the fingerprints of the photos, so they are no part of the keys of this stage.
         needs_truth: if True, only photos with a true mask have a row.
         needs_labels: if True, only photos with a label have a row.
         sampled: if True, only the photos in `RunInputs.sample` have a row.
@@ -76,6 +78,7 @@ class Stage(ABC):
     kind: RowKind
     workers: Workers
     upstream: tuple["Stage", ...] = ()
+    after: tuple["Stage", ...] = ()
     needs_truth: bool = False
     needs_labels: bool = False
     sampled: bool = False

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.runs.artifacts import RunArtifacts
+from clipes.tasks.storage.layout import row_uri_in
 
 COLUMNS = ("image_id", "uri", "size_bytes", "fingerprint", "class_ids", "truth_uri", "truth_fingerprint")
 
@@ -40,5 +41,6 @@ def count_photos(artifacts: RunArtifacts, file: str, wanted: Collection[str]) ->
         with_truth += row["truth_uri"] is not None
         by_class.update(row["class_ids"])
         if row["image_id"] in wanted:
+            row["truth_uri"] = row_uri_in(artifacts.store_uri, row["truth_uri"])
             chosen[row["image_id"]] = Photo(**{**row, "class_ids": tuple(row["class_ids"])})
     return PhotoCounts(photos, unlabelled, with_truth, by_class, chosen)

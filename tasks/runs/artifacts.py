@@ -28,6 +28,11 @@ class RunArtifacts:
         self._uris = {(row["stage"], row["shard"]): row["artifact"] for row in shards if row["artifact"]}
         self.unreadable: dict[str, str] = {}
 
+    @property
+    def store_uri(self) -> str:
+        """URI of the store of the run."""
+        return self._files.store_uri
+
     def rows(
         self,
         stage: str,

@@ -14,8 +14,9 @@ from clipes.tasks.inputs.templates import shipped_templates
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes.tasks.machine.terminal import announce
 from clipes.tasks.machine.worker_state import NetworkWorkers, WorkerSlot
+from clipes.tasks.models.clip_architecture import named_architecture
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse
-from clipes.tasks.plan.run_inputs import RunInputs
+from clipes.tasks.plan.run_inputs import RunInputs, Shards
 from clipes.tasks.plan.sharding import divide_into_shards, sample_of
 from clipes.tasks.plan.time_limit import warn_of_time_limit
 from clipes.tasks.runs.prepared_run import PreparedRun
@@ -25,6 +26,7 @@ from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
 from clipes.tasks.stages.registry import STAGES, run_names
 from clipes.tasks.stages.segmenter import SEGMENTER
 from clipes.tasks.stages.segmenter_scores import SEGMENTER_SCORES
+from clipes.tasks.stages.true_masks import EVALUATION_TRUE_MASKS, TRUE_MASKS, with_true_masks
 from clipes.tasks.storage.files import check_place, check_writable
 from clipes.tasks.storage.listed_store import ListedStore
 from clipes_core.config.dataset import DatasetConfig
@@ -119,7 +121,8 @@ def prepare_ranking(
         UsageError: the config, the vocabulary or the weights cannot be used; or CAMs are to be scored, but no photo
             with labels has a true mask.
     """
-    stages = (*_ranking_stages(), PROMPT_SCORES.name) if scored_photos else _ranking_stages()
+    scoring = (TRUE_MASKS.name, PROMPT_SCORES.name) if scored_photos else ()
+    stages = (*_ranking_stages(), *scoring)
     run = _prepared(config, stages, stages[-1], listing, workers, reuse, candidates)
     if not scored_photos:
         return run
@@ -155,12 +158,13 @@ def prepare_word_ranking(
 
 
 def check_request(config: RunConfig, until: str) -> None:
-    """Check the value of `--until`, the extras, the vocabulary, and that the lists exist.
+    """Check the value of `--until`, the extras, the model, the vocabulary, and that the lists exist.
 
     The check is fast, so call it first.
 
     Raises:
         ConfigError: the stage or the vocabulary cannot be used, or an extra that the run needs is not installed.
+        WeightsError: `named_architecture` does not accept `clip.model`.
         DatasetError: the list of the photos or of the evaluation photos does not exist.
         TransientError: the network or the server fails.
     """
@@ -178,7 +182,7 @@ def check_request(config: RunConfig, until: str) -> None:
         TRAIN.check("train.enabled=true", "set train.enabled=false")
     if config.evaluation.crf.enabled and SEGMENTER_SCORES.name in stages:
         check_crf(config.evaluation.crf, "evaluation.crf")
-    check_data_set(config)
+    check_inputs(config)
     if config.evaluation.photos and any(STAGES[name].kind.of_training for name in stages):
         check_split(_evaluation_dataset(config))
 
@@ -214,14 +218,16 @@ def training_recipe(config: RunConfig, slots: Sequence[WorkerSlot]) -> "Recipe |
     return _recipe(config, checked_vocabulary(config), slots) if config.train.enabled else None
 
 
-def check_data_set(config: RunConfig) -> None:
-    """Check the vocabulary, and that the list of photos exists. The check is fast, because it opens no list.
+def check_inputs(config: RunConfig) -> None:
+    """Check the model, the vocabulary, and that the list of photos exists. The check opens no list and no weights.
 
     Raises:
+        WeightsError: `named_architecture` does not accept `clip.model`.
         ConfigError: the vocabulary cannot be used.
         DatasetError: the list of photos does not exist.
         TransientError: the network or the server fails.
     """
+    named_architecture(config.clip.model)
     checked_vocabulary(config)
     check_split(config.dataset)
 
@@ -306,12 +312,21 @@ def _prepared(
         shard_count=count,
         words=words,
     )
+    drawn = (inputs.shards, TRUE_MASKS), (inputs.evaluation, EVALUATION_TRUE_MASKS)
+    left_out = {stage.name for shards, stage in drawn if not _any_annotations(shards)}
+    stages = tuple(name for name in stages if name not in left_out)
+    if not {TRUE_MASKS.name, EVALUATION_TRUE_MASKS.name}.isdisjoint(stages):
+        inputs = with_true_masks(inputs, config.store)
     rejects = (*listing.rejects, *evaluation.rejects)
     notes = (*listing.notes, *(f"evaluation: {note}" for note in evaluation.notes))
     store = ListedStore(config.store)
     run = PreparedRun(inputs, store, stages, rejects, until, reuse, notes, len(evaluation.rejects))
     warn_of_time_limit(run.own_stages(), {} if reuse.fresh else run.keys, inputs, store)
     return run
+
+
+def _any_annotations(shards: Shards) -> bool:
+    return any(photo.annotations for photos in shards.values() for photo in photos)
 
 
 def _recipe(config: RunConfig, vocabulary: Vocabulary, slots: Sequence[WorkerSlot]) -> "Recipe":

@@ -18,6 +18,7 @@ from clipes.tasks.stages.cams import CAMS
 from clipes.tasks.stages.columns.cams import CamColumn, stored_cams
 from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, cell_columns, sparse_cells
 from clipes.tasks.stages.masks import MASKS
+from clipes.tasks.stages.true_masks import TRUE_MASKS
 from clipes_core.errors import PhotoError
 from clipes_core.evaluation.scored import CENTRE_BOX, INITIAL_CAM, PSEUDO_MASK, REFINED_CAM
 
@@ -58,6 +59,7 @@ class MaskScores(Stage):
 
     name, version = "mask_scores", 2
     upstream = (CAMS, MASKS)
+    after = (TRUE_MASKS,)
     row, kind, workers = MaskScoresRow, PHOTO_ROWS, "cpu"
     needs_truth = True
     pooled = True

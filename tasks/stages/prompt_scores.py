@@ -20,6 +20,7 @@ from clipes.tasks.stages.cams import batch_cams, cam_settings
 from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, cell_columns, sparse_cells
 from clipes.tasks.stages.mask_scores import CAM_POWERS, SCORED_AS, confusions_of_cams
 from clipes.tasks.stages.texts import CANDIDATE_TEXTS, read_texts
+from clipes.tasks.stages.true_masks import TRUE_MASKS
 from clipes_core.errors import PhotoError
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class PromptScores(Stage):
 
     name, version = "prompt_scores", 1
     upstream = (CANDIDATE_TEXTS,)
+    after = (TRUE_MASKS,)
     row, kind, workers = PromptScoresRow, PHOTO_ROWS, "gpu"
     needs_truth = True
     needs_labels = True

@@ -16,6 +16,7 @@ from clipes.tasks.plan.row_schema import column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import JointStage
 from clipes.tasks.stages.masks import MASKS
+from clipes.tasks.stages.true_masks import EVALUATION_TRUE_MASKS
 from clipes_core.config.run import RunConfig
 from clipes_core.errors import BrokenArtifactError
 
@@ -53,6 +54,7 @@ class Segmenter(JointStage):
 
     name, version = "segmenter", 1
     upstream = (MASKS,)
+    after = (EVALUATION_TRUE_MASKS,)
     row, kind, workers = SegmenterRow, TRAINING_ROWS, "gpu"
     pooled = True
     enabled_by = "train.enabled=true"

@@ -20,6 +20,7 @@ from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage, Workers
 from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, cell_columns, sparse_cells
 from clipes.tasks.stages.segmenter import SEGMENTER
+from clipes.tasks.stages.true_masks import EVALUATION_TRUE_MASKS
 from clipes_core.config.run import RunConfig
 from clipes_core.errors import BrokenArtifactError, PhotoError
 
@@ -55,6 +56,7 @@ class SegmenterScores(Stage):
 
     name, version = "segmenter_scores", 1
     upstream = (SEGMENTER,)
+    after = (EVALUATION_TRUE_MASKS,)
     row, kind, workers = SegmenterScoresRow, EVALUATION_ROWS, "gpu"
     pooled = True
     enabled_by = "train.enabled=true and evaluation.split (format scenes: evaluation.seed)"

@@ -41,6 +41,7 @@ ARTIFACT_OR_BESIDE = re.compile(
 PART_NAME = re.compile(r".*-[0-9a-f]{16}\.part-[0-9a-f]{32}\.parquet")
 ARTIFACT_NAME = re.compile(r"(\d{3,})-[0-9a-f]{16}\.parquet")
 ARCHIVE_INDEX = re.compile(r".*/archive_indexes/[0-9a-f]{16}-([0-9a-f]{16})\.parquet")
+ROW = re.compile(r"(.*/artifacts/\w+/[0-9a-f]{16}/\d{3,}-[0-9a-f]{16}\.parquet)/(.+)", re.DOTALL)
 IN_STORE = re.compile(r".*/((?:artifacts/\w+/[0-9a-f]{16}|runs/[^/]+)/[^/]+)")
 TEMPORARY = re.compile(r".*/\.[^/]+\.[0-9a-f]{32}\.tmp")
 
@@ -126,6 +127,17 @@ def artifact_of(uri: str) -> ArtifactPath | None:
     return ArtifactPath(found[1], found[2], f"{found[3]}{ARTIFACT_SUFFIX}") if found else None
 
 
+def row_uri(artifact_uri: str, image_id: str) -> str:
+    """Return the URI that stands for the row of a photo in an artifact."""
+    return f"{artifact_uri}/{image_id}"
+
+
+def row_of(uri: str) -> tuple[str, str] | None:
+    """Return the URI of an artifact and the id of a photo if `row_uri` has returned this URI; None for all others."""
+    found = ROW.fullmatch(uri)
+    return (found[1], found[2]) if found else None
+
+
 def location_in(store_uri: str, uri: str) -> str:
     """Return the location of a file relative to its store. It stays valid when the store moves."""
     return uri.removeprefix(_join(store_uri, ""))
@@ -141,6 +153,12 @@ def uri_in(store_uri: str, location: str) -> str:
     """
     found = IN_STORE.fullmatch(location)
     return _join(store_uri, found[1] if found else location)
+
+
+def row_uri_in(store_uri: str, uri: str | None) -> str | None:
+    """Return a URI of `row_uri` for a store that may have been moved since; return any other URI unchanged."""
+    row = None if uri is None else row_of(uri)
+    return uri if row is None else row_uri(uri_in(store_uri, row[0]), row[1])
 
 
 def runs_uri(store_uri: str) -> str:

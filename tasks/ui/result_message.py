@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.record.recorder import RunSummary
+from clipes.tasks.runs.words.record import FINDINGS
 from clipes.tasks.stages.masks import MASKS
 from clipes.tasks.stages.prompts import PROMPTS
 from clipes_core.evaluation.scored import PSEUDO_MASK, SEGMENTER_MASK
@@ -18,7 +19,7 @@ def result_message(summary: RunSummary, ledger: Ledger) -> str:
         summary: outcome of the run.
         ledger: ledger of the run.
     """
-    result = ", ".join((*_masks(ledger), *_scores(summary), *_template(summary))) or "no masks"
+    result = ", ".join((*_masks(ledger), *_scores(summary), *_template(summary), *_words(summary))) or "no masks"
     return f"{result}{_to_check(summary)}"
 
 
@@ -42,6 +43,12 @@ def _template(summary: RunSummary) -> Iterator[str]:
     if PROMPTS.name in summary.metrics:
         best = summary.metrics[PROMPTS.name]
         yield f"best of {best['templates']} templates: {best['template']}"
+
+
+def _words(summary: RunSummary) -> Iterator[str]:
+    """Yield the number of words, if the run has ranked words."""
+    if FINDINGS in summary.metrics:
+        yield f"{summary.metrics[FINDINGS]['words']} words ranked"
 
 
 def _to_check(summary: RunSummary) -> str:

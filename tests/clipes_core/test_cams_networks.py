@@ -4,6 +4,7 @@ import pytest
 import torch
 from open_clip.factory import get_model_config
 from open_clip.model import CLIP
+from PIL import Image
 from support.cam_cases import assert_like_the_oracle
 from support.timm_networks import timm_clip
 
@@ -12,10 +13,10 @@ from clipes_core.config.pseudo_masks import PromptsConfig
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def small_clip(quick_gelu=True, **vision):
+def small_clip(quick_gelu=True, text=(), **vision):
     """Return a CLIP with random weights: three image blocks of width 64 on patches of 8 px, two text blocks."""
     vision_cfg = {"image_size": 48, "layers": 3, "width": 64, "head_width": 32, "patch_size": 8} | vision
-    text_cfg = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2}
+    text_cfg = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2} | dict(text)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
         clip = CLIP(embed_dim=32, vision_cfg=vision_cfg, text_cfg=text_cfg, quick_gelu=quick_gelu)
@@ -53,6 +54,29 @@ def test_cams_of_small_networks_of_any_layout_equal_the_oracle(photo, settings, 
 
 
 @pytest.mark.parametrize(
+    ("family", "settings"),
+    [
+        ("MetaCLIP and DFN", {"quick_gelu": True}),
+        ("LAION and DataComp", {"quick_gelu": False}),
+        (
+            "CLIPA",
+            {
+                "quick_gelu": False,
+                "no_ln_pre": True,
+                "pool_type": "avg",
+                "final_ln_after_pool": True,
+                "text": {"context_length": 32, "pool_type": "last", "no_causal_mask": True},
+            },
+        ),
+        ("MetaCLIP 2", {"text": {"pool_type": "eos", "eos_id": 49407}}),
+    ],
+)
+def test_cams_of_each_family_of_open_clips_vits_equal_the_oracle(real_data, family, settings):
+    photo = Image.open(real_data / "JPEGImages" / "2007_000068.jpg").convert("RGB").resize((140, 101))
+    assert_like_the_oracle(small_clip(**settings), photo, PromptsConfig(), attention_blocks=2)
+
+
+@pytest.mark.parametrize(
     ("network", "pooling"),
     [
         ("siglip", "attention"),
@@ -66,7 +90,8 @@ def test_cams_of_small_networks_of_any_layout_equal_the_oracle(photo, settings, 
         ("mean_then_norm", "patch_mean"),
     ],
 )
-def test_cams_of_networks_of_timm_equal_the_oracle(photo, network, pooling):
+def test_cams_of_networks_of_timm_equal_the_oracle(real_data, network, pooling):
+    photo = Image.open(real_data / "JPEGImages" / "2007_000063.jpg").convert("RGB").resize((157, 121))
     clip = timm_clip(network)
     clip.visual.image_mean, clip.visual.image_std = (0.5, 0.4, 0.6), (0.5, 0.3, 0.4)
     assert_like_the_oracle(clip, photo, PromptsConfig(), pooling, attention_blocks=2)

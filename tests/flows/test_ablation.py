@@ -4,7 +4,7 @@ import json
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from support.commands import settings
 
@@ -84,9 +84,14 @@ def test_the_flow_runs_of_the_variants_belong_to_that_of_the_ablation(ablated, s
         (whole,) = (run for run in found if run.name == "demo-mine")
         parts = [run for run in found if run.name in RUNS]
         callers = {client.read_task_run(run.parent_task_run_id).flow_run_id for run in parts}
+        (table,) = client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["demo-mine-table"]))
+        )
     assert sorted(run.name for run in parts) == sorted(RUNS)
     assert callers == {whole.id}
     assert {run.state_name for run in found} == {"Completed"}
+    assert table.flow_run_id == whole.id
+    assert "CAA + CRF" in table.data
 
 
 @pytest.mark.slow
@@ -136,6 +141,6 @@ def test_a_variant_that_fails_does_not_stop_the_others(ablated):
     assert done.returncode == 1
     assert "1 of 2 runs failed; the first is demo-mixed-too-long" in done.stderr
     assert "To resume: clipes ablate" in done.stderr
-    assert "has more than the 77 tokens that CLIP reads" in done.stdout
+    assert "has more than the 32 tokens that CLIP reads" in done.stdout
     assert json.loads(clipes("status", "demo-mixed", "--json").stdout)["state"] == "failed"
     assert clipes("status", "demo-mixed-short").returncode == 0

@@ -123,6 +123,11 @@ def test_a_run_reports_a_prefect_server_that_does_not_answer(clipes, scene_argum
         (["--plan", "--set", "dataset.root=/none"], "no split file at /none/ImageSets"),
         (["--set", "dataset.format=list", "--set", "dataset.split=nine.csv"], "nine.csv exists neither in"),
         (["--plan", "--set", "execution.runner.kind=cluster"], "execution.runner.kind: Input should be"),
+        (
+            ["--set", "clip.model=RN50", "--set", "cam.refine=caa", "--set", "dataset.root=/none"],
+            "cam.refine caa: RN50 is",
+        ),
+        (["--set", "clip.model=RN51", "--set", "dataset.root=/none"], "clip.model RN51: expected the name of a model"),
         (["--plan", "--set", "execution.runner.address=auto"], "execution.runner.address: unknown key"),
     ],
 )

@@ -8,6 +8,7 @@ from prefect import flow, task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import StateType
+from prefect.context import FlowRunContext
 from prefect.states import AwaitingRetry, Cancelling, Completed, Crashed, Failed, Running
 
 from clipes.flows import flow_runs
@@ -85,6 +86,15 @@ def test_an_earlier_run_of_this_process_is_marked_crashed(client):
     left = create_active_run(client, HERE, os.getpid(), started_at(os.getpid()))
     claimed_flow()
     assert states(client, left) == (StateType.CRASHED, StateType.CANCELLED)
+
+
+def test_a_run_that_calls_another_run_is_not_marked_crashed(client):
+    @flow(name="calling", on_running=[claim_flow_run])
+    def calling() -> StateType:
+        claimed_flow()
+        return client.read_flow_run(FlowRunContext.get().flow_run.id).state.type
+
+    assert calling() == StateType.RUNNING
 
 
 def test_runs_of_the_command_line_have_a_tag(client):

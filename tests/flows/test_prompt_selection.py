@@ -8,10 +8,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from support.commands import settings
+from support.prefect_artifacts import newest_artifact
 
 from clipes.tasks.inputs.templates import PAPER_TEMPLATES, shipped_templates
 
@@ -95,7 +93,7 @@ def test_all_shipped_templates_are_ranked_with_one_pass_over_the_photos(clipes, 
     assert (found["template"], found["templates"]) == (ranking[0]["template"], 82)
     assert (found["photos_one_label"], found["photos_several_labels"]) == (3, 6)
     assert_picture(folder_of(clipes, "voc12-prompts") / "prompts.png", 20)
-    artifact = newest_prefect_artifact(clipes)
+    artifact = newest_artifact(clipes.environment, "voc12-prompts-templates")
     assert json.loads(artifact.data)[0]["template"] == ranking[0]["template"]
     assert artifact.description.startswith("82 templates on 9 photos: 3 with one label, 6 with several")
 
@@ -126,18 +124,6 @@ def test_new_templates_reuse_the_photo_embeddings_and_known_ones_everything(clip
     assert "verified: 8 cached artifacts were read completely" in again
     assert computed(clipes, "voc12-prompts") == {"candidate_texts": 0, "embeddings": 0, "prompts": 0}
     assert ranking_of(clipes) == ranking
-
-
-def newest_prefect_artifact(clipes):
-    """Return the newest Prefect artifact of the ranking."""
-    with (
-        temporary_settings({PREFECT_API_URL: clipes.environment["PREFECT_API_URL"]}),
-        get_client(sync_client=True) as client,
-    ):
-        artifacts = client.read_artifacts(
-            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["voc12-prompts-templates"]))
-        )
-    return max(artifacts, key=lambda artifact: artifact.created)
 
 
 @pytest.mark.slow

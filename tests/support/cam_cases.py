@@ -5,14 +5,13 @@ from numpy.testing import assert_allclose
 from support import oracle
 
 from clipes.tasks.models.clip_models.tokenizers import ClipTokenizer
-from clipes_core.backbones.vit import VitBackbone
+from clipes_core.backbones.kinds import open_backbone
 from clipes_core.cams import photo_cams
 from clipes_core.config.pseudo_masks import CamConfig
 from clipes_core.prompts import text_feature, vocabulary_texts
 from clipes_core.text_features import TextFeatures
 from clipes_core.vocabulary import Vocabulary
 
-TOKENIZER = ClipTokenizer(77)
 VOCABULARY = Vocabulary.model_validate(
     {
         "classes": [
@@ -29,7 +28,8 @@ CLASS_IDS = [3, 1, 2]  # with three, two and one synonyms
 
 def features_of(model, prompts, vocabulary=VOCABULARY):
     texts = vocabulary_texts(vocabulary, prompts)
-    features = [text_feature(model, TOKENIZER, text.phrases, prompts.templates).numpy() for text in texts]
+    tokenizer = ClipTokenizer(model.context_length)
+    features = [text_feature(model, tokenizer, text.phrases, prompts.templates).numpy() for text in texts]
     return TextFeatures(
         np.array([text.class_id for text in texts]), np.stack(features), float(model.logit_scale.detach().exp())
     )
@@ -57,7 +57,9 @@ def assert_like_the_oracle(model, photo, prompts, pooling="patch_mean", class_id
     The oracle does not refine its own CAM. If a cell is close to the box threshold, a difference of 1e-6 between the
     initial CAMs could change the box, and cause a difference of 1e-2 between the refined CAMs.
     """
-    actual = cams_of(VitBackbone(model.visual, pooling), features_of(model, prompts), photo, class_ids, **cam)
+    actual = cams_of(
+        open_backbone(model.visual, pooling, "cpu", "fp32"), features_of(model, prompts), photo, class_ids, **cam
+    )
     switches = {"templates": prompts.templates, "fusion": prompts.fusion, "pooling": pooling, **cam}
     background = VOCABULARY.background_words if prompts.background else ()
     words = oracle_words(class_ids, prompts.fusion)

@@ -21,6 +21,7 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
+from support import resnet_oracle
 from torch import Tensor
 
 VOC_WORDS = (
@@ -123,7 +124,7 @@ def oracle_cams(
     """Compute scores, initial CAMs and refined CAMs of the classes present in one photo (eq. 1-7).
 
     Args:
-        model: CLIP with a plain ViT; its weights are read as float64 and not changed.
+        model: CLIP with a plain ViT or a ResNet; its weights are read as float64 and not changed.
         photo: RGB photo.
         classes: K lists of words: one entry each for fusion "sentence", otherwise the synonyms.
         background: M words that compete with the classes; may be empty.
@@ -205,7 +206,8 @@ def text_rounds(
 def encode_text(model: open_clip.CLIP, sentence: str) -> Tensor:
     """Compute the text embedding (E,) float64, not normalised: the projected state of one token.
 
-    It is the end token, or the last one in networks such as SigLIP's, whose tokens attend to later ones too.
+    It is the end token, or the last one in networks such as SigLIP's, whose tokens attend to later ones too. MetaCLIP 2
+    finds the end token by its id, OpenAI's CLIP as the largest id.
     """
     text = getattr(model, "text", model)
     tokens = open_clip.tokenize([sentence], context_length=model.context_length)[0]
@@ -213,7 +215,9 @@ def encode_text(model: open_clip.CLIP, sentence: str) -> Tensor:
     later = torch.ones(len(tokens), len(tokens), dtype=torch.bool).triu(diagonal=1)
     for block in text.transformer.resblocks:
         x, _ = block_output(block, x, layer_norm(block.ln_1, x), hidden=None if text.attn_mask is None else later)
-    at = -1 if getattr(text, "pool_type", "argmax") == "last" else int(tokens.argmax())
+    pooling = text.pool_type if hasattr(text, "pool_type") else text.text_pool_type
+    end = text.eos_id if hasattr(text, "eos_id") else text.text_eos_id
+    at = {"last": -1, "argmax": int(tokens.argmax()), "eos": int((tokens == end).int().argmax())}[pooling]
     state, projection = layer_norm(text.ln_final, x)[at], text.text_projection
     return linear(projection, state) if isinstance(projection, torch.nn.Linear) else state @ f64(projection)
 
@@ -221,6 +225,8 @@ def encode_text(model: open_clip.CLIP, sentence: str) -> Tensor:
 def visual_pass(model: open_clip.CLIP, pixels: np.ndarray, pooling: str) -> VisualPass:
     """Run the visual encoder on (H, W, 3) uint8 RGB pixels whose sides are multiples of the patch."""
     visual = model.visual
+    if hasattr(visual, "attnpool"):
+        return VisualPass(*resnet_oracle.resnet_pass(visual, pixels, CLIP_MEAN, CLIP_STD), attentions=[])
     if hasattr(visual, "trunk"):
         return timm_pass(visual, pixels, pooling)
     x, attentions = embedded_patches(visual, pixels), []
@@ -381,7 +387,10 @@ def unit(vector: Tensor) -> Tensor:
 
 
 def patch_size(model: open_clip.CLIP) -> int:
+    """Return the side [px] of a patch; for a ResNet, of the square that one position of the last stage stands for."""
     visual = model.visual
+    if hasattr(visual, "attnpool"):
+        return resnet_oracle.STRIDE
     return (visual.trunk.patch_embed.proj if hasattr(visual, "trunk") else visual.conv1).kernel_size[0]
 
 

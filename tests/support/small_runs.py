@@ -99,7 +99,8 @@ def stage_shards_of(run: PreparedRun, ledger: Ledger, runner: Runner) -> list[St
         run_files(run).write_table(MANIFEST_FILE, manifest_table(run.inputs.shards))
     found: dict[str, StageShards] = {}
     for stage in run.own_stages():
-        upstream = {read.name: found[read.name] for read in stage.upstream}
+        read = (each.name for each in (*stage.upstream, *stage.after) if each.name in run.stages)
+        upstream = {name: found[name] for name in read}
         found[stage.name] = StageShards(run, ledger, stage, runner, upstream)
     return list(found.values())
 

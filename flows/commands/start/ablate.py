@@ -33,12 +33,14 @@ def ablate(
 ) -> None:
     """Run the variants of a grid, and compare them in a table. To resume an ablation, repeat the command."""
     from clipes.tasks.ablation.grid import load_grid
-    from clipes.tasks.ablation.variant_runs import ablation_config, variant_runs
+    from clipes.tasks.ablation.variant_runs import ablation_config, check_needs, variant_runs
 
     loaded = load_grid(grid)
     given = {key: value for key, value in {"name": name, "store": store}.items() if value is not None}
     common, labels = ablation_config(config, overrides or (), loaded, given), tuple(only or ())
     runs = variant_runs(common, loaded, labels)
+    if not plan:
+        check_needs(common, loaded)
     # These imports are late, so that clipes reports mistakes in the config before it loads pyarrow, and mistakes in the
     # arguments before it loads torch.
     from clipes.tasks.execution.runner import check_runner

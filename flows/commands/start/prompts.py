@@ -52,10 +52,10 @@ def prompts(
         loaded = loaded.model_copy(update={"name": f"{loaded.name}-prompts"})
     candidates = read_templates(templates) if templates is not None else shipped_templates()
     from clipes.tasks.execution.runner import check_runner
-    from clipes.tasks.runs.preparation import check_data_set, check_store
+    from clipes.tasks.runs.preparation import check_inputs, check_store
 
     check_runner(loaded)  # so that a mistake is reported before a server starts
-    check_data_set(loaded)
+    check_inputs(loaded)
     check_store(loaded, writes=True)
     load_prefect()
     from clipes.flows.server import provide_server

@@ -64,7 +64,7 @@ def synonyms(
     from clipes.tasks.commands.synonyms.proposals import check_target, proposed_lines, ranking_json, write_vocabulary
     from clipes.tasks.execution.runner import check_runner
     from clipes.tasks.inputs.configs import load_config
-    from clipes.tasks.runs.preparation import check_data_set, check_store, checked_vocabulary
+    from clipes.tasks.runs.preparation import check_inputs, check_store, checked_vocabulary
     from clipes.tasks.runs.words.request import check_classes, check_template
 
     values = {"name": name, "store": store}
@@ -73,7 +73,7 @@ def synonyms(
     loaded = loaded if name is not None else loaded.model_copy(update={"name": f"{loaded.name}-{suffix}"})
     check_runner(loaded)  # so that a mistake is reported before a server starts
     check_template(loaded)
-    check_data_set(loaded)
+    check_inputs(loaded)
     vocabulary, named = checked_vocabulary(loaded), tuple(dict.fromkeys(classes or ()))
     check_classes(vocabulary, named)
     if to is not None:

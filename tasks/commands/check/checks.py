@@ -134,7 +134,7 @@ class _Checks:
             yield from self._run("training", lambda: self._check_segmenter(vocabulary))
         if listings:
             photos = listings[0].photos
-            with_truth = sum(photo.truth_uri is not None for photo in photos)
+            with_truth = sum(photo.has_truth for photo in photos)
             needed = needed_bytes(
                 config, len(photos), sample.mean_pixels(config.dataset.max_side), with_truth, self._parameters
             )

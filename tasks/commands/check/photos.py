@@ -10,8 +10,7 @@ from clipes.tasks.commands.check.rejects import reject_lines
 from clipes.tasks.commands.finding import Finding
 from clipes.tasks.inputs.datasets.listing import Listing
 from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos
-from clipes.tasks.inputs.sources.source import ABSENT
-from clipes.tasks.inputs.truth import load_ids, load_truth
+from clipes.tasks.inputs.truth import listed_ids, load_truth
 from clipes.tasks.runs.truth_warnings import CAUSES
 from clipes_core.config.execution import describe_limit, permitted_failures
 from clipes_core.config.run import RunConfig
@@ -141,7 +140,7 @@ def check_truth(photos: Sequence[Photo], sample: Sample, vocabulary: Vocabulary,
         vocabulary: classes of the data set.
         section: dataset or evaluation.
     """
-    with_truth = [photo for photo in photos if photo.truth_uri is not None]
+    with_truth = [photo for photo in photos if photo.has_truth]
     if not with_truth:
         advice = "so nothing is scored; to score, set dataset.truth or add a column truth to the list"
         works = None if section == "evaluation" else True
@@ -182,7 +181,7 @@ def _ids(photo: Photo, sample: Sample) -> frozenset[int]:
     size_hw = sample.loaded.get(photo.image_id)
     if size_hw is not None:
         return frozenset(np.unique(load_truth(photo, size_hw)).tolist())
-    return frozenset(np.unique(load_ids(str(photo.truth_uri), photo.truth_fingerprint or ABSENT)).tolist())
+    return frozenset(np.unique(listed_ids(photo)).tolist())
 
 
 def _listed(names: Iterable[str]) -> str:

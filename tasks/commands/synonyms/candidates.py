@@ -124,7 +124,7 @@ def _of_class(entry: ClassEntry, own: Sequence[str], wordnet: WordNet | None) ->
         missing = "" if wordnet is None else f" WordNet has no other word for {' or '.join(current)}."
         raise UsageError(
             f"there is no word to compare with the current words of {entry.name}.{missing} Name words with --word or "
-            "--words"
+            "--words, or leave the class out"
         )
     by_word = {_folded(word): gloss for word, gloss in senses.items()}
     return [Candidate(each.class_name, each.word, each.source, by_word.get(key, "")) for key, each in found.items()]

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 NOUN = "n"
 ADVICE = (
-    "on a machine with internet access, run python -m wn download oewn:2024, which writes about 150 MB to ~/.wn_data; "
-    "for another machine or place, copy that folder and set WN_DATA_DIR to it"
+    "on a machine with internet access, run python -m wn download oewn:2024, which writes to ~/.wn_data; for another "
+    "machine or place, copy that folder and set WN_DATA_DIR to it"
 )
 
 

@@ -1,22 +1,32 @@
-"""Settings that belong to a CLIP model that clipes ships: they come with the model unless the config sets them."""
+"""Settings that belong to a CLIP model, or to its kind of image network. They apply unless the config sets them."""
 
 from functools import cache
 from typing import Any
 
 import yaml
 
+from clipes.tasks.inputs.config_text.architectures import find_architecture
 from clipes.tasks.machine.shipped_files import CLIP_MODELS
+from clipes_core.config.image_networks import image_network, suited_config
 from clipes_core.config.run import RunConfig
 
 
 def with_model_settings(config: RunConfig) -> RunConfig:
-    """Return a config in which the settings that belong to its model replace the defaults, but no stated value."""
+    """Return a config in which the settings that belong to its model replace the defaults, but no stated value.
+
+    An unknown model has none; whoever builds it reports it.
+
+    Raises:
+        ConfigError: a setting does not suit the kind of the model's image network; one line per key.
+    """
     changed = {}
     for section, values in _settings_of(config.clip.model).items():
         given = getattr(config, section)
         missing = {key: value for key, value in values.items() if key not in given.model_fields_set}
         changed[section] = given.model_copy(update=missing)
-    return config.model_copy(update=changed)
+    config = config.model_copy(update=changed)
+    architecture = find_architecture(config.clip.model)
+    return config if architecture is None else suited_config(config, image_network(architecture))
 
 
 @cache

@@ -1,6 +1,7 @@
 """Data sets in MS COCO's layout: annotations/instances_SPLIT.json and a folder of photos per split."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,6 +19,7 @@ from clipes.tasks.inputs.datasets.entries import (
 )
 from clipes.tasks.inputs.datasets.guards import read_row, reading_list
 from clipes.tasks.inputs.datasets.label_files.coco_json import AnnotationFile, CocoImage, read_annotation_file
+from clipes.tasks.inputs.datasets.label_files.coco_outlines import CocoOutlines, remark_on_outlines
 from clipes.tasks.inputs.datasets.label_files.labels import LabelReader
 from clipes.tasks.inputs.datasets.reach import check_secrets
 from clipes.tasks.inputs.photos import Reject
@@ -29,13 +31,17 @@ from clipes_core.vocabulary import Vocabulary
 
 PUBLISHED_SPLITS = ("train2014", "val2014", "train2017", "val2017")
 ADVICE = "give a .json file in COCO's layout, or a .txt file with a photo and its class ids on each line"
+NAME_PREFIXES = ("", "COCO_train2014_", "COCO_val2014_")
+PUBLISHED_NAME = re.compile(r"(?P<folder>(?:.*/)?)(?:COCO_(?:train|val)2014_)?(?P<number>\d{12}\.jpg)")
 DOWNLOAD = "download the photo, and write its path below dataset.root instead"
 
 
 def read_coco(config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry | Reject | Remark]:
     """List the photos of a split in COCO's layout.
 
-    A photo's labels are the categories of all its annotations, including annotations of crowds.
+    A photo's labels are the categories of all its annotations, including annotations of crowds. The true masks are
+    drawn from the outlines in the .json file of the split, or in the .json file that `config.truth` names, unless
+    `config.truth` is a folder.
 
     Args:
         config: settings of the data set. `split` is the name of a split, or the path or URI of a .json or .txt file.
@@ -83,6 +89,15 @@ def _split_uri(root: str, split: str) -> str:
     return join(root, f"annotations/instances_{split}.json") if named else absolute(split)
 
 
+def other_names(file_name: str) -> tuple[str, ...]:
+    """Return the other names that COCO gave a photo: those of 2014 have a prefix, those of 2017 have none."""
+    found = PUBLISHED_NAME.fullmatch(file_name)
+    if found is None:
+        return ()
+    names = [f"{prefix}{found['number']}" for prefix in NAME_PREFIXES]
+    return tuple(f"{found['folder']}{name}" for name in names if f"{found['folder']}{name}" != file_name)
+
+
 def _split_name(split_uri: str) -> str:
     return without_extension(split_uri.rpartition("/")[2]).removeprefix("instances_")
 
@@ -113,21 +128,59 @@ def _photo_folders(root: str, split: str) -> list[str]:
 
 def _read_split(split_uri: str, config: DatasetConfig, vocabulary: Vocabulary) -> Iterator[Entry | Reject | Remark]:
     is_text = split_uri.endswith(".txt")
+    content = None if is_text else read_annotation_file(split_uri)
+    truth = absolute(config.truth) if config.truth else None
+    named = truth is not None and truth.endswith(".json")
+    outlined = _read_truth(str(truth)) if named else content if truth is None else None
     ids = {str(class_id - 1): class_id for class_id in vocabulary.ids.values()}
     reader = _RowReader(
         root=dataset_root(config),
         folders=tuple(_photo_folders(dataset_root(config), _split_name(split_uri))),
-        truth_folder=absolute(config.truth) if config.truth else None,
+        truth_folder=None if named else truth,
         labels=LabelReader(ids if is_text else vocabulary.known_names, lists=is_text),
+        outlines=CocoOutlines.of_file(outlined, vocabulary, by_name=named) if outlined is not None else None,
     )
-    if is_text:
-        for number, line in read_lines(split_uri):
+    if content is None:
+        lines = list(read_lines(split_uri))
+        yield from _check_first_id(split_uri, [line for _, line in lines], vocabulary)
+        for number, line in lines:
             yield read_row(partial(reader.of_line, line), f"line {number}", split_uri)
+    else:
+        for number in range(len(content.images)):
+            yield read_row(partial(reader.of_image, content, number), f"images[{number}]", split_uri)
+        yield from content.remarks()
+    if outlined is not None:
+        yield from remark_on_outlines(outlined)
+
+
+def _read_truth(uri: str) -> AnnotationFile:
+    try:
+        return read_annotation_file(uri)
+    except FileNotFoundError as exc:
+        raise DatasetError(
+            f"dataset.truth: no file {uri}; give a folder of PNGs or an annotation file of COCO"
+        ) from exc
+
+
+def _check_first_id(uri: str, lines: Iterable[str], vocabulary: Vocabulary) -> Iterator[Remark]:
+    """Yield a remark if it is not certain whether the class ids of a text list start at 0.
+
+    Raises:
+        DatasetError: they start at 1.
+    """
+    ids = {int(label) for line in lines for label in line.split()[1:] if label.isdecimal() and len(label) < 4}
+    if not ids or 0 in ids:
         return
-    content = read_annotation_file(split_uri)
-    for number in range(len(content.images)):
-        yield read_row(partial(reader.of_image, content, number), f"images[{number}]", split_uri)
-    yield from content.remarks()
+    count, first = len(vocabulary.classes), vocabulary.classes[0].name
+    if count in ids:
+        raise DatasetError(
+            f"{uri}: its class ids start at 1, because {count} occurs and 0 does not; with dataset.format=coco, ids "
+            f"start at 0 ({first}), as in the lists of CLIP-ES: subtract 1 from each id, or use dataset.format=list"
+        )
+    yield Remark(
+        f"clipes read the class ids of the list from 0 ({first}), as in the lists of CLIP-ES, but no line has the id "
+        f"0: if {first} is 1 in this list, subtract 1 from each id"
+    )
 
 
 @dataclass(frozen=True)
@@ -139,18 +192,20 @@ class _RowReader:
         folders: folders in which photos are searched, in order.
         truth_folder: folder of the true masks; None if there is none.
         labels: finds the classes of labels.
+        outlines: the file from whose outlines the true masks are drawn; None if they are not drawn.
     """
 
     root: str
     folders: tuple[str, ...]
     truth_folder: str | None
     labels: LabelReader
+    outlines: CocoOutlines | None = None
 
     def of_line(self, line: str) -> Entry | Reject:
         """Return the entry of a line of a .txt file."""
         name, *labels = line.split()
         file_name = name if name.lower().endswith(PHOTO_EXTENSIONS) else f"{name}.jpg"
-        return self._entry(CocoImage(file_name, tuple(labels)))
+        return self._entry(CocoImage(file_name, tuple(labels)), other_names(file_name))
 
     def of_image(self, file: AnnotationFile, number: int) -> Entry | Reject:
         """Return the entry of an image of a .json file."""
@@ -166,22 +221,24 @@ class _RowReader:
             return rejected(without_extension(name), join(self.folders[0], name), error)
         return self._entry(image)
 
-    def _entry(self, image: CocoImage) -> Entry | Reject:
+    def _entry(self, image: CocoImage, others: tuple[str, ...] = ()) -> Entry | Reject:
         if is_uri(image.file_name):
             return self._reject_uri(image)
         check_secrets(self.root, (image.file_name,), image.labels)
         try:
-            paths = spellings(path_inside(image.file_name))
+            paths = (*spellings(path_inside(image.file_name)), *others)
             labels = self.labels.read(image.labels)
         except PhotoError as error:
             return rejected(without_extension(image.file_name), join(self.folders[0], image.file_name), error)
         image_ids = tuple(map(without_extension, paths))
+        drawn = self.outlines.image(image, image_ids) if self.outlines else None
         return Entry(
             image_ids[0],
             tuple(join(folder, path) for path in paths for folder in self.folders),
             labels.class_ids,
             tuple(uri for image_id in image_ids for uri in mask_place(self.truth_folder, image_id)),
-            stated_size=image.stated_size,
+            stated_size=drawn.stated_size if drawn else image.stated_size,
+            annotations=self.outlines.annotations(drawn) if self.outlines and drawn else None,
             notes=labels.notes,
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from clipes.tasks.inputs.photos import Reject
+from clipes.tasks.inputs.photos import Annotations, Reject
 from clipes.tasks.storage.user_files import absolute, join
 from clipes_core.config.dataset import DatasetConfig
 from clipes_core.config.suggestions import LEAST_SIMILARITY
@@ -31,6 +31,7 @@ class Entry:
             This URI takes precedence over `truth_uris`. If no file exists at any of these URIs, the scores report the
             file at `named_truth` as missing.
         stated_size: width and height [px] that the label file states for the photo; None if it states no size.
+        annotations: annotations from which the true mask is drawn; None if there are none.
         notes: remarks for the user about what clipes corrected. Entries with the same remark are counted together.
     """
 
@@ -40,6 +41,7 @@ class Entry:
     truth_uris: tuple[str, ...] = ()
     named_truth: str | None = None
     stated_size: tuple[int, int] | None = None
+    annotations: Annotations | None = None
     notes: tuple[str, ...] = ()
 
     @property

@@ -170,8 +170,9 @@ def _photo(entry: Entry, files: PhotoFiles, empty: str) -> tuple[Photo, tuple[st
         facts.fingerprint,
         entry.class_ids,
         truth.uri if truth else entry.named_truth,
-        truth.fingerprint if truth else None,
+        truth.fingerprint if truth else entry.annotations.fingerprint if entry.annotations else None,
         entry.stated_size,
+        entry.annotations,
     )
     return photo, (*entry.notes, *(note for note, applies in corrections.items() if applies))
 
@@ -209,8 +210,8 @@ def _check_folders(config: DatasetConfig, photos: Sequence[Photo]) -> None:
     """Check that the configured folders exist if nothing was found in them; log how many photos have no true mask."""
     if not photos:
         _check_folder("dataset.root", config.root)
-    without_truth = sum(photo.truth_uri is None for photo in photos)
-    if without_truth == len(photos):
+    without_truth = sum(not photo.has_truth for photo in photos)
+    if without_truth == len(photos) and not (config.truth or "").endswith(".json"):
         _check_folder("dataset.truth", config.truth)
     elif without_truth:
         logger.info("%d of %d photos have no true mask: they are not scored", without_truth, len(photos))

@@ -75,6 +75,18 @@ def read_listed(uri: str, fingerprint: str) -> bytes:
     return SOURCES.read(uri, fingerprint)
 
 
+def find_whole(uri: str) -> FileFacts | None:
+    """Look up the metadata of a file that is not in an archive, for `open_listed`; return None if there is no file.
+
+    Raises:
+        DatasetError, TransientError, PhotoError: the file cannot be looked up.
+    """
+    found = _WHOLE_FILES.find([uri])
+    if uri in found.failures:
+        raise found.failures[uri]
+    return found.files.get(uri)
+
+
 def open_listed(uri: str, fingerprint: str) -> AbstractContextManager[BinaryIO]:
     """Open a file that is not in an archive for a `with` block, which can read any part of it; see `WholeFiles.open`.
 

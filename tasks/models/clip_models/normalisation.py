@@ -1,5 +1,6 @@
 """Find the mean and the standard deviation of the pixels that a model was trained on."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 
@@ -10,7 +11,7 @@ class Normalisation(NamedTuple):
     std: tuple[float, float, float]
 
 
-def tag_normalisation(entry: dict[str, Any]) -> Normalisation | None:
+def tag_normalisation(entry: Mapping[str, Any]) -> Normalisation | None:
     """Return the normalisation in OpenCLIP's entry of a tag; None if it is that of OpenAI's CLIP."""
     from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 
@@ -24,8 +25,8 @@ def usual_normalisation(model_name: str, architecture: dict[str, Any]) -> Normal
     It serves for weights from a file, which do not say how photos are normalised. If the weights of a model differ in
     it, or there are none, it is that of OpenAI's CLIP.
     """
-    if not ({"timm_model_name"} & architecture["vision_cfg"].keys() or "hf_tokenizer_name" in architecture["text_cfg"]):
-        return None  # without OpenCLIP, whose import takes seconds
+    if "timm_model_name" not in architecture["vision_cfg"] and "hf_tokenizer_name" not in architecture["text_cfg"]:
+        return None  # without importing OpenCLIP, which takes seconds
     import open_clip
 
     entries = [

@@ -14,7 +14,7 @@ from clipes.tasks.plan.sharding import shard_of
 from clipes.tasks.report.facts import RunFacts
 from clipes.tasks.report.gallery.pictures import Picture, grey_canvas, small_photo
 from clipes.tasks.runs.record.shard_count import recorded_count
-from clipes_core.errors import PhotoError
+from clipes_core.errors import BrokenArtifactError, PhotoError
 from clipes_core.pictures.class_colours import ClassStyle, class_styles
 from clipes_core.pseudo_mask import IGNORE_INDEX
 
@@ -110,7 +110,7 @@ def truth_or_note(photo: Photo) -> tuple[np.ndarray | None, tuple[str, ...]]:
         return None, ()
     try:
         return load_ids(photo.truth_uri, photo.truth_fingerprint or ABSENT), ()
-    except PhotoError as error:
+    except (PhotoError, BrokenArtifactError) as error:
         return None, (f"the true mask cannot be shown: {error.reason}",)
 
 

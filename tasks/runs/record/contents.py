@@ -39,6 +39,7 @@ OPTIONAL_PACKAGES = {  # package -> the setting that needs it
     "onedl-mmcv": "train.enabled=true",
     "onedl-mmsegmentation": "train.enabled=true",
     "pydensecrf2": "crf.backend=pydensecrf",
+    "tokenizers": "clip.model=ViT-B-16-SigLIP",  # or another model with a tokenizer of its own
 }
 
 
@@ -96,7 +97,12 @@ def chosen_values(run: PreparedRun) -> dict[str, Any]:
 
 def manifest_table(shards: Mapping[int, tuple[Photo, ...]]) -> pa.Table:
     """Return the content of manifest.parquet or evaluation.parquet: one row per photo, with the number of its shard."""
-    rows = ({**asdict(photo), "shard": shard} for shard, photos in shards.items() for photo in photos)
+    names = [name for name in MANIFEST_SCHEMA.names if name != "shard"]
+    rows = (
+        {**{name: getattr(photo, name) for name in names}, "shard": shard}
+        for shard, photos in shards.items()
+        for photo in photos
+    )
     # A few rows at a time, because rows as Python objects need ten times the memory of the table.
     few = iter(lambda: list(islice(rows, ROWS_AT_ONCE)), [])
     batches = [pa.RecordBatch.from_pylist(each, schema=MANIFEST_SCHEMA) for each in few]

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -194,22 +194,33 @@ def record_run(run: PreparedRun) -> Iterator[RunRecord]:
     """
     with claimed_run_name(run) as claim:
         record = RunRecord(run, claim)
-        try:
-            with interruption_first(), _write_status_regularly(record):
-                yield record
-        except Exception as exc:
-            _close_or_warn(record, "failed", str(exc))
-            raise
-        except BaseException:
-            _close_or_warn(record, "cancelled")
-            raise
+        with closed_if_it_fails(record.close), _write_status_regularly(record):
+            yield record
         record.close("completed")
 
 
-def _close_or_warn(record: RunRecord, state: State, error: str | None = None) -> None:
-    """Close the record. If the store, a damaged artifact or a lost claim prevents this, only log a warning."""
+@contextmanager
+def closed_if_it_fails(close: Callable[[State, str | None], None]) -> Iterator[None]:
+    """Write the outcome of a run if the block fails or is interrupted, and raise the error of the block.
+
+    Args:
+        close: function that writes the state, and the reason of a failure. If the store, a damaged artifact or a lost
+            claim prevents this, only a warning is logged.
+    """
     try:
-        record.close(state, error)
+        with interruption_first():
+            yield
+    except Exception as exc:
+        _close_or_warn(close, "failed", str(exc))
+        raise
+    except BaseException:
+        _close_or_warn(close, "cancelled")
+        raise
+
+
+def _close_or_warn(close: Callable[[State, str | None], None], state: State, error: str | None = None) -> None:
+    try:
+        close(state, error)
     except (ArtifactError, RunBusyError, StorageError, TransientError) as exc:
         logger.warning("the run has ended (%s), but its files could not be updated: %s", state, exc)
 

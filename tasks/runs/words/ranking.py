@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.runs.words.request import Candidate, WordRequest
@@ -101,18 +103,31 @@ def word_findings(store: ArtifactStore, uris: Iterable[str], inputs: RunInputs, 
 
 def _read(store: ArtifactStore, uris: Iterable[str], inputs: RunInputs) -> tuple[list[str], PhotoLogits]:
     """Read the logits of all photos that have a result, in the order of their ids."""
-    rows = []
+    image_ids, class_ids, of_texts, of_words = [], [], [], []
     for table in store.read_all(uris, COLUMNS):
-        for row in table.to_pylist():
-            if row["status"] == "ok":
-                logits = (np.asarray(row[name], np.float32) for name in ("text_logits", "word_logits"))
-                rows.append((row["image_id"], row["class_ids"], *logits))
-    if not rows:
+        made = table.filter(pc.equal(table["status"], "ok"))
+        if made.num_rows:
+            image_ids += made["image_id"].to_pylist()
+            class_ids += made["class_ids"].to_pylist()
+            of_texts.append(_matrix(made["text_logits"]))
+            of_words.append(_matrix(made["word_logits"]))
+    if not image_ids:
         raise StageError("no photo with labels could be encoded: see rejects.parquet")
-    image_ids, class_ids, of_texts, of_words = zip(*sorted(rows, key=lambda row: row[0]), strict=True)
+    order = np.argsort(image_ids)
     texts = vocabulary_texts(inputs.vocabulary, inputs.config.prompts)
-    text_ids = np.asarray([text.class_id for text in texts])
-    return list(image_ids), photo_logits(class_ids, text_ids, np.stack(of_texts), np.stack(of_words))
+    logits = photo_logits(
+        [class_ids[photo] for photo in order],
+        np.asarray([text.class_id for text in texts]),
+        np.concatenate(of_texts)[order],
+        np.concatenate(of_words)[order],
+    )
+    return [image_ids[photo] for photo in order], logits
+
+
+def _matrix(column: pa.ChunkedArray) -> np.ndarray:
+    """Return a column of lists of the same length as a matrix with one row per list."""
+    flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(len(column), -1)
 
 
 def _class_ranking(

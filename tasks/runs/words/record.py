@@ -18,6 +18,7 @@ from clipes.tasks.storage.layout import BACKGROUND_TABLE, SYNONYMS_TABLE
 from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_schemas import BACKGROUND_SCHEMA, SYNONYMS_SCHEMA
 
+FINDINGS = "words"  # key in metrics.json
 FIRING_COLUMNS = ("photos", "fires", "beats", "share", "even", "share_elsewhere")
 
 

@@ -44,6 +44,20 @@ def made(tmp_path_factory, real_data, pool):
     return make_run(prepare_run(config, "masks"), pool)
 
 
+def test_a_resnet_makes_masks_without_refinement(resnet_settings, scene_photos):
+    masker = clipes.Masker(classes=["dog", "cat"], clip={"device": "cpu", **resnet_settings})
+    path = min((scene_photos / "JPEGImages").glob("*.jpg"))
+    made = masker(path, ["dog"])
+    assert masker.config.cam.refine == "none"
+    assert made.mask.shape == Image.open(path).size[::-1]
+    assert {*np.unique(made.mask)} <= {0, 1}
+
+
+def test_a_refinement_that_a_resnet_lacks_is_refused(resnet_settings):
+    with pytest.raises(ConfigError, match=r"^cam\.refine caa: RN50-quickgelu is a ResNet, which has no"):
+        clipes.Masker(classes=["dog"], clip=resnet_settings, cam={"refine": "caa"})
+
+
 def levels(png):
     return np.array(Image.open(io.BytesIO(png)))
 

@@ -62,6 +62,24 @@ def test_the_network_is_not_changed_and_its_weights_are_not_copied():
 
 
 @pytest.mark.parametrize(
+    ("network", "pooling", "possible"),
+    [
+        ("siglip", "cls", ["attention"]),
+        ("siglip", "patch_mean", ["attention"]),
+        ("mean", "cls", ["patch_mean"]),
+        ("eva01", "attention", ["patch_mean", "cls"]),
+    ],
+)
+def test_a_pooling_that_the_network_does_not_have_is_refused(network, pooling, possible):
+    with pytest.raises(WeightsError) as caught:
+        VitBackbone(timm_clip(network).visual, pooling)
+    assert str(caught.value) == (
+        f"clip.pooling {pooling}: expected an image embedding that the network has, found a ViT with "
+        f"{' and '.join(possible)}; set clip.pooling to {' or '.join(possible)}"
+    )
+
+
+@pytest.mark.parametrize(
     ("network", "reason"),
     [
         ("rope", "its image network has rotary position embeddings"),

@@ -53,6 +53,7 @@ def test_the_background_words_of_the_named_classes():
     assert "cow: 20 photos, even part 0.050, 11 of 12 words fire, the first 10 are" in lines
     assert "on no photo fire: mud" in lines
     assert not any(line.startswith("boat") for line in printed(WordFindings((), words), ["cow"]))
+    assert "dog: no photos" in printed(WordFindings((), words), ["cow", "dog"])
 
 
 def test_a_class_on_which_no_word_fires_has_no_table():

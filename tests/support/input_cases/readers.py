@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from support.permissions import unprivileged
 
 from clipes.tasks.inputs.datasets.listing import Listing, read_dataset
 from clipes.tasks.inputs.photos import Photo, load_photos
+from clipes.tasks.inputs.truth import listed_ids
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes_core.config.dataset import DatasetConfig
 from clipes_core.errors import PhotoError, UsageError
@@ -90,8 +92,28 @@ def coco_with(folder: Path, **changes: Any) -> Seen:
     return _seen_in_coco(folder, "own.json")
 
 
+def coco_outline(folder: Path, segmentation: Any) -> Seen:
+    """Draw the true mask of a photo from an outline, next to a photo with a good outline."""
+    images = [{"id": number, "file_name": f"{name}.jpg", "width": 64, "height": 48} for number, name in enumerate("ab")]
+    outlines = [segmentation, [[1, 1, 20, 1, 20, 20]]]
+    annotations = [
+        {"id": number, "image_id": number, "category_id": 7, "segmentation": outline}
+        for number, outline in enumerate(outlines)
+    ]
+    GOOD(folder / "b.jpg")
+    seen = coco_with(folder, images=images, annotations=annotations)
+    config = DatasetConfig(format="coco", root=str(folder), split=str(folder / "own.json"))
+    photo, other = read_dataset(config, vocabulary()).photos
+    assert listed_ids(other).any()
+    try:
+        assert photo.annotations is None or listed_ids(photo).any()
+    except PhotoError as error:
+        return replace(seen, rejects=(*seen.rejects, ("true_masks", str(error.kind))))
+    return seen
+
+
 def coco_list(folder: Path) -> Seen:
-    """Read a text list with the id 20, the number of classes, which is the last class only if ids start at 1."""
+    """Read a text list without the id 0, but with the id 20, the number of classes, so that ids start at 1."""
     (folder / "own.txt").write_text("a 20\n")
     return _seen_in_coco(folder, "own.txt")
 
@@ -131,7 +153,16 @@ READ: dict[tuple[str, str], Callable[[Path], Seen]] = {
     ("Photos", "file that changes after clipes listed it"): changed_photo,
     ("Photos", "photo without read permission"): lambda folder: voc_with(folder, "JPEGImages/a.jpg"),
     ("Labels", "annotation without read permission"): lambda folder: voc_with(folder, "Annotations/a.xml"),
-    ("Labels", "text list of format `coco` with a class id equal to the number of classes"): coco_list,
+    ("Labels", "text list of format `coco` whose class ids start at 1"): coco_list,
+    ("Labels", "COCO annotation without an outline (`segmentation`) in a file with outlines"): lambda folder: (
+        coco_outline(folder, [])
+    ),
+    ("Labels", "COCO polygon with fewer than 3 points, or without a y"): lambda folder: coco_outline(
+        folder, [[1, 1, 9, 9, 4]]
+    ),
+    ("Labels", "COCO RLE of another size than the photo, or that is invalid"): lambda folder: coco_outline(
+        folder, {"size": [9, 9], "counts": [81]}
+    ),
     ("Labels", "COCO annotation of a category that is not in the file"): lambda folder: coco_with(
         folder, categories=[]
     ),

@@ -5,7 +5,7 @@ from support.prepared import prepare_run
 
 from clipes.tasks.ablation.grid import load_grid
 from clipes.tasks.ablation.plan import plan_runs
-from clipes.tasks.ablation.variant_runs import ablation_config, known_figures, left_out_line, unmet_need, variant_runs
+from clipes.tasks.ablation.variant_runs import ablation_config, check_needs, known_figures, left_out_line, variant_runs
 from clipes_core.errors import ConfigError
 
 GRID = """
@@ -107,10 +107,9 @@ def test_classes_that_the_data_set_lacks_are_left_out_with_a_line(ablation):
 
 def test_a_grid_may_need_certain_data(ablation):
     grid, config, _ = ablation(PLAIN + "{A: {}}\nneeds: {dataset.classes: [voc12, coco14]}")
-    assert (
-        unmet_need(config, grid) == "the grid my grid needs dataset.classes=voc12 or coco14, but the config has scenes"
-    )
-    assert unmet_need(config, ablation(PLAIN + "{A: {}}\nneeds: {dataset: {classes: scenes}}")[0]) is None
+    with pytest.raises(ConfigError, match=r"needs dataset\.classes=voc12 or coco14, but the config has scenes: choose"):
+        check_needs(config, grid)
+    check_needs(config, ablation(PLAIN + "{A: {}}\nneeds: {dataset: {classes: scenes}}")[0])
 
 
 def test_a_plan_counts_an_artifact_of_several_runs_once(ablation):
@@ -127,3 +126,12 @@ def test_a_plan_counts_an_artifact_of_several_runs_once(ablation):
     assert counts["a-4"] == {"texts": (0, 20), "cams": (3, 0), "masks": (3, 0)}  # other scenes
     assert counts["b-3"] == counts["b-4"] == {"texts": (0, 20), "cams": (0, 3), "masks": (3, 0)}
     assert counts["c-3"] == {"texts": (0, 20), "cams": (3, 0), "masks": (3, 0)}
+
+
+def test_a_run_without_weights_does_not_stop_the_plan_of_the_others(ablation):
+    text = PLAIN + "{A: {clip.pretrained: ./none.pt}, B: {}}"
+    _, _, runs = ablation(text, "dataset.count=3", "execution.shards=1")
+    without, other = plan_runs(runs, lambda run: prepare_run(run.config, "texts"))
+    assert "none.pt" in (without.problem or "")
+    assert without.stages == ()
+    assert [line.computed_rows for line in other.stages] == [20]

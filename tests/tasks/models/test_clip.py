@@ -17,10 +17,11 @@ import safetensors.torch
 import torch
 from open_clip.model import CLIP, build_model_from_openai_state_dict
 from open_clip.transformer import QuickGELU
+from support.small_resnets import resnet_architecture, resnet_clip
 from support.web_server import Handler, serve
 
+from clipes.tasks.inputs.config_text.architectures import MODEL_FOLDERS
 from clipes.tasks.models.clip import Clip, find_weights, load_clip, weights_digest
-from clipes.tasks.models.clip_architecture import MODEL_FOLDERS
 from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.errors import WeightsError
 
@@ -81,6 +82,9 @@ def archive(state: State, path: Path) -> Path:
             if branch not in dict(module.named_children()):
                 module.add_module(branch, Branch())
             module = module.get_submodule(branch)
+        if "running" in leaf or leaf == "num_batches_tracked":  # statistics of batch normalisation
+            module.register_buffer(leaf, tensor)
+            continue
         module.register_parameter(leaf, torch.nn.Parameter(tensor.half()))
         if branches[-2:] == ["mlp", "c_fc"]:
             root.get_submodule(".".join(branches[:-1])).add_module("gelu", QuickGELU())
@@ -150,6 +154,48 @@ def test_an_archive_of_openai_equals_its_state_dict(tmp_path, seeded_state, seed
     path = archive(seeded_state, tmp_path / "ViT.pt")
     clip = load_clip(ClipConfig(pretrained=str(path)))
     check_same_features(clip, load_clip(ClipConfig(pretrained=str(seeded_weights))).model)
+
+
+def test_an_archive_of_a_resnet_of_openai_is_read_with_its_sizes_and_statistics(tmp_path):
+    model = resnet_clip(architecture=resnet_architecture(image_size=96, layers=[1, 2, 3, 1]))
+    path = archive(model.state_dict(), tmp_path / "RN.pt")
+    clip = load_clip(ClipConfig(model="RN50-quickgelu", pretrained=str(path)))
+    halves = {
+        name: t if "running" in name or not t.is_floating_point() else t.half()
+        for name, t in model.state_dict().items()
+    }
+    model.load_state_dict(halves)
+    for ours, theirs in zip(resnet_features(clip.model), resnet_features(model), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    assert clip.model.visual.image_size == 96
+    assert isinstance(clip.model.transformer.resblocks[0].mlp.gelu, QuickGELU)
+
+
+def resnet_features(model: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the features of one random image of the model's size, (1, C), and of a sentence, (1, C)."""
+    side = model.visual.image_size
+    image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        return model.encode_image(image), model.encode_text(open_clip.tokenize(["a dog"]))
+
+
+@pytest.mark.parametrize("damage", [float("nan"), float("inf")])
+def test_statistics_of_a_resnet_that_are_not_finite_are_refused(tmp_path, damage):
+    state = resnet_clip().state_dict()
+    state["visual.layer2.0.bn1.running_var"][3] = damage
+    torch.save(state, tmp_path / "resnet.pt")
+    with pytest.raises(WeightsError, match=r"NaN or infinity in the tensor visual\.layer2\.0\.bn1\.running_var"):
+        load_clip(ClipConfig(model="RN50-quickgelu", pretrained=str(tmp_path / "resnet.pt")))
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_a_state_dict_of_a_resnet_is_read(tmp_path, suffix):
+    model, path = resnet_clip(), tmp_path / f"resnet{suffix}"
+    save = torch.save if suffix == ".pt" else safetensors.torch.save_file
+    save(model.state_dict(), path)
+    clip = load_clip(ClipConfig(model="RN50-quickgelu", pretrained=str(path)))
+    for ours, theirs in zip(resnet_features(clip.model), resnet_features(model), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
 
 
 def test_an_archive_of_openai_has_quickgelu_even_if_the_name_has_gelu(tmp_path, tiny_names, tiny_state):
@@ -289,7 +335,7 @@ def test_a_remote_file_is_downloaded_once_per_version(tmp_path, monkeypatch, tin
         assert copy.stat().st_ino == inode
         memory.pipe_file("/weights/clip.safetensors", safetensors.torch.save({"a": torch.ones(1)}))
         assert weights_digest(config) != first.digest
-        with pytest.raises(WeightsError, match=r"-clip\.safetensors: expected a CLIP ViT"):
+        with pytest.raises(WeightsError, match=r"-clip\.safetensors: expected a CLIP with a ViT or a"):
             load_clip(config)
     finally:
         memory.rm("/weights", recursive=True)
@@ -344,8 +390,8 @@ def test_unreadable_uris_are_weights_errors(tmp_path, monkeypatch, uri):
         ),
         ("ViT-B-32", "random:x", "expected random:SEED with an integer seed, for example random:0"),
         ("ViT-B-32", "random:-1", "expected random:SEED with an integer seed"),
-        ("RN50-quickgelu", "openai", "RN50-quickgelu: expected a ViT .*found another network"),
-        ("RN50-quickgelu", "random:0", "RN50-quickgelu: expected a ViT .*found another network"),
+        ("convnext_base", "openai", "convnext_base: clipes does not support this model, because its image network"),
+        ("convnext_base", "random:0", "convnext_base: clipes does not support this model, because its image network"),
     ],
 )
 @pytest.mark.parametrize("function", [load_clip, weights_digest])

@@ -7,8 +7,12 @@ import open_clip
 import pytest
 import torch
 from open_clip.model import CLIP
+from support.small_resnets import resnet_architecture
+from support.timm_networks import architecture_of
 
-from clipes.tasks.models.clip_architecture import MODEL_FOLDERS, fitting_architecture, named_architecture
+from clipes.tasks.inputs.config_text.architectures import MODEL_FOLDERS
+from clipes.tasks.models.clip_architecture import fitting_architecture, named_architecture
+from clipes.tasks.models.clip_models.building import build_without_memory
 from clipes.tasks.models.state_dicts import StateDict
 from clipes_core.errors import WeightsError
 
@@ -22,7 +26,8 @@ TINY = {  # no OpenCLIP network has these sizes
 
 def state_of(architecture: dict, openai: bool = False) -> StateDict:
     with torch.device("meta"):
-        return StateDict(dict(CLIP(**architecture).state_dict()), openai)
+        tensors = CLIP(**architecture).state_dict()
+    return StateDict({name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}, openai)
 
 
 @pytest.fixture(scope="module")
@@ -37,41 +42,43 @@ def tiny_names(tmp_path_factory) -> Iterator[tuple[str, str]]:
     MODEL_FOLDERS.remove(folder)
 
 
-@pytest.mark.parametrize("name", ["ViT-B-16", "ViT-B-16-quickgelu", "ViT-L-14-336", "ViT-H-14"])
+@pytest.mark.parametrize(
+    "name", ["ViT-B-16", "ViT-B-16-quickgelu", "ViT-L-14-336", "ViT-H-14", "RN50", "RN101", "RN50x4"]
+)
 def test_a_named_architecture_is_that_of_open_clip(name):
     assert named_architecture(name) == open_clip.get_model_config(name)
 
 
-def test_every_plain_vit_of_open_clip_has_a_name():
-    with pytest.raises(WeightsError) as caught:
-        named_architecture("none")
-    listed = str(caught.value).partition("to one of ")[2].split(", ")
-    for name in {*listed} & {*open_clip.list_models()}:
-        assert named_architecture(name) == open_clip.get_model_config(name)
-    assert {*listed} - {*open_clip.list_models()} == {"clipes-demo"}
-    assert {name for name, tag in open_clip.list_pretrained() if tag == "openai" and name.startswith("ViT")} <= {
-        *listed
-    }
+@pytest.mark.parametrize("name", ["ViT-H-14-CLIPA", "ViT-H-14-worldwide", "ViT-B-16-SigLIP", "EVA01-g-14"])
+def test_models_with_another_text_network_or_of_timm_have_an_architecture(name):
+    assert named_architecture(name) == open_clip.get_model_config(name)
+
+
+@pytest.mark.parametrize(("name", "similar"), [("ViT-B-61", "ViT-B-16"), ("RN5", "RN50"), ("siglip", "nllb-clip")])
+def test_an_unknown_name_is_an_error_with_similar_names(name, similar):
+    with pytest.raises(
+        WeightsError,
+        match=f"clip.model {name}: expected the name of a model of OpenCLIP, found no model of this name; set "
+        f"clip.model to another name, such as .*{similar}",
+    ):
+        named_architecture(name)
 
 
 @pytest.mark.parametrize(
-    ("name", "found"),
+    ("name", "reason"),
     [
-        ("ViT-B-61", "no model of this name"),
-        ("hf-hub:someone/clip", "no model of this name"),
-        ("RN50", "another network"),
-        ("convnext_base", "another network"),
-        ("coca_ViT-B-32", "another network"),
-        ("xlm-roberta-base-ViT-B-32", "another network"),
-        ("ViT-H-14-CLIPA", "another network"),
-        ("ViT-B-16-SigLIP", "another network"),
+        ("convnext_base", "its image network is no plain ViT but timm's ConvNeXt"),
+        ("coca_ViT-B-32", "it is a CoCa model"),
+        ("xlm-roberta-base-ViT-B-32", "its text network xlm-roberta-base belongs to the transformers library"),
+        ("EVA02-B-16", "its image network has rotary position embeddings"),
     ],
 )
-def test_names_without_a_usable_architecture_are_errors(name, found):
-    with pytest.raises(
-        WeightsError, match=f"clip.model {name}: expected a ViT .*found {found}; set clip.model to .*ViT-B-16,"
-    ):
+def test_other_models_are_refused_with_the_reason(name, reason):
+    with pytest.raises(WeightsError) as caught:
         named_architecture(name)
+    message = str(caught.value)
+    assert message.startswith(f"clip.model {name}: clipes does not support this model, because {reason}")
+    assert message.endswith("; set clip.model to a plain ViT or a ResNet, such as ViT-B-16-quickgelu or RN50-quickgelu")
 
 
 def test_tensors_with_the_sizes_of_the_named_network_use_its_architecture(tiny_names):
@@ -166,17 +173,50 @@ def test_a_width_that_heads_do_not_divide_is_an_error():
         fitting_architecture(state_of({**TINY, "vision_cfg": vision}), "ViT-B-16", FILE)
 
 
-def test_resnet_clips_are_refused():
-    resnet = open_clip.get_model_config("RN50")
-    with pytest.raises(WeightsError, match=r"clip\.pt: expected a ViT, found a ResNet CLIP; use weights of a ViT"):
-        fitting_architecture(state_of(resnet, openai=True), "ViT-B-16", FILE)
+@pytest.mark.parametrize("name", ["RN50-quickgelu", "RN101-quickgelu", "RN50x4-quickgelu"])
+def test_sizes_of_resnets_of_openai_are_read_from_their_tensors(name):
+    named = named_architecture(name)
+    assert fitting_architecture(state_of(named, openai=True), "RN50x16", FILE) == named
+
+
+def test_the_sizes_of_an_unknown_resnet_are_read_from_its_tensors():
+    unknown = resnet_architecture(layers=[1, 3, 2, 1], width=24, image_size=96)
+    assert fitting_architecture(state_of(unknown), "RN50-quickgelu", FILE) == unknown
+
+
+@pytest.mark.parametrize(
+    ("found", "named", "message"),
+    [
+        ("RN50", "ViT-B-16", r"of a ViT for clip\.model ViT-B-16, found those of a ResNet; set .* RN50-quickgelu$"),
+        ("ViT-B-32", "RN50", r"of a ResNet for clip\.model RN50, found those of a ViT; set .* ViT-B-16-quickgelu$"),
+    ],
+)
+def test_a_file_of_openai_with_another_kind_of_image_network_is_refused(found, named, message):
+    state = state_of(named_architecture(found), openai=True)
+    with pytest.raises(WeightsError, match=r"^clip\.pt: expected the weights " + message):
+        fitting_architecture(state, named, FILE)
+
+
+def test_a_resnet_without_attention_pooling_is_refused():
+    state = state_of(resnet_architecture())
+    del state.tensors["visual.attnpool.positional_embedding"]
+    with pytest.raises(WeightsError, match=r"it has no visual\.attnpool\.positional_embedding; found"):
+        fitting_architecture(state, "RN50", FILE)
+
+
+def test_a_resnet_without_a_stage_is_refused():
+    state = state_of(resnet_architecture())
+    for name in [name for name in state.tensors if name.startswith("visual.layer3")]:
+        del state.tensors[name]
+    with pytest.raises(WeightsError, match=r"layout: 20 missing \(such as visual\.layer3\.0\.conv1\.weight\)"):
+        fitting_architecture(state, "RN50", FILE)
 
 
 def test_weights_of_another_kind_of_network_are_refused():
     state = StateDict(dict(torch.nn.Linear(2, 2).state_dict()), openai=False)
     with pytest.raises(
         WeightsError,
-        match=r"expected a CLIP ViT, but it has no visual\.conv1\.weight, .*found 2 tensors such as weight",
+        match=r"expected a CLIP with a ViT or a ResNet, but it has no visual\.conv1\.weight, .*found 2 tensors such",
     ):
         fitting_architecture(state, "ViT-B-16", FILE)
 
@@ -184,5 +224,40 @@ def test_weights_of_another_kind_of_network_are_refused():
 def test_an_empty_tensor_is_an_error():
     state = state_of(TINY)
     state.tensors["visual.conv1.weight"] = torch.empty(64, 3, 0, 0)
-    with pytest.raises(WeightsError, match=r"expected a CLIP ViT, but it has no visual\.conv1\.weight; found"):
+    with pytest.raises(WeightsError, match=r"ViT or a ResNet, but it has no visual\.conv1\.weight; found"):
         fitting_architecture(state, "ViT-B-16", FILE)
+
+
+def test_only_its_own_tensors_fit_a_model_of_timm(timm_names):
+    siglip, eva = timm_names
+    assert fitting_architecture(timm_state(siglip), siglip, FILE) == named_architecture(siglip)
+    with pytest.raises(
+        WeightsError,
+        match=rf"expected the tensors of clip.model {siglip}, found others: \d+ missing .*; set clip.model to the name",
+    ):
+        fitting_architecture(timm_state(eva), siglip, FILE)
+    with pytest.raises(WeightsError, match=r"found others: those of a network of OpenAI; set clip\.model to the"):
+        fitting_architecture(state_of(TINY, openai=True), siglip, FILE)
+
+
+def test_tensors_of_timm_do_not_fit_a_model_of_openai(timm_names):
+    with pytest.raises(
+        WeightsError,
+        match=r"it has no visual\.conv1\.weight, .* layout, and set clip\.model to the name of the network that was tr",
+    ):
+        fitting_architecture(timm_state(timm_names[0]), "ViT-B-16", FILE)
+
+
+def timm_state(name):
+    return StateDict(build_without_memory(named_architecture(name)).state_dict(), openai=False)
+
+
+@pytest.fixture(scope="module")
+def timm_names(tmp_path_factory) -> Iterator[tuple[str, str]]:
+    """Add a SigLIP and an EVA01 to the known models, and return their names."""
+    folder = tmp_path_factory.mktemp("timm")
+    for network in ("siglip", "eva01"):
+        (folder / f"tiny-{network}.json").write_text(json.dumps(architecture_of(network)))
+    MODEL_FOLDERS.append(folder)
+    yield "tiny-siglip", "tiny-eva01"
+    MODEL_FOLDERS.remove(folder)

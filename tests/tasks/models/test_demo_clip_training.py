@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from support.commands import end_at_ctrl_c
 from support.process_watch import all_end_within
 
+from clipes.tasks.inputs.config_text.architectures import MODEL_FOLDERS
 from clipes.tasks.models.clip import load_clip
-from clipes.tasks.models.clip_architecture import MODEL_FOLDERS
 from clipes.tasks.models.demo_clip_training import Pace, open_training, training_steps, write_weights
 from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.demo.template_uses import TemplateUse

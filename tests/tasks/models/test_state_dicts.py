@@ -8,7 +8,7 @@ import safetensors.torch
 import torch
 from support.damage import flip
 
-from clipes.tasks.models.state_dicts import read_state_dict
+from clipes.tasks.models.state_dicts import PICKLE_START, read_state_dict
 from clipes.tasks.training.hooks.checkpoints import CheckpointFolder
 from clipes_core.errors import WeightsError
 
@@ -62,6 +62,14 @@ def test_a_checkpoint_of_distributed_open_clip_training_is_read(tmp_path, tensor
 def test_safetensors_are_recognised_with_any_suffix(tmp_path, tensors, name):
     safetensors.torch.save_file(tensors, tmp_path / name)
     check_same(tmp_path / name, tensors)
+
+
+def test_safetensors_may_start_with_the_byte_of_a_pickle(tmp_path, tensors):
+    path, metadata = tmp_path / "clip.safetensors", ""
+    while not path.is_file() or path.read_bytes()[:1] != PICKLE_START:
+        metadata += "x"  # which lengthens the header, whose length the first bytes hold
+        safetensors.torch.save_file(tensors, path, {"made": metadata})
+    check_same(path, tensors)
 
 
 def test_a_checkpoint_with_the_suffix_safetensors_is_read(tmp_path, tensors):

@@ -115,6 +115,7 @@ def test_the_headline_counts_the_photos_to_check(facts, found, counted):
 def test_the_headline_of_a_run_without_masks_says_so(facts):
     assert headline(facts) == Note("warn", "This run has no pseudo masks.")
     assert headline(updated(facts, {"until": "prompts"})).text == "This run ranks templates and makes no pseudo masks."
+    assert headline(updated(facts, {"until": "word_scores"})).text == "This run ranks words and makes no pseudo masks."
 
 
 def test_failed_and_missing_shards_are_counted_by_stage(facts):

@@ -32,6 +32,16 @@ def prepared(tiny, until="mask_scores", reuse=REUSE_ALL, **sections):
     return prepare_run(tiny.config(**{"execution": {"shards": 2}, **sections}), until, reuse)
 
 
+def test_the_words_that_clip_reads_decide_the_key_of_the_texts(six):
+    def key(**prompts):
+        return prepared(six, "texts", prompts=prompts).keys["texts"]
+
+    assert len({key(), key(leave_out=["sky"]), key(leave_out=["sky", "sea"]), key(names=True)}) == 4
+    assert key(names=["cat"]) == key()  # CLIP reads the name of this class in any case
+    with pytest.raises(ConfigError, match=r"prompts\.leave_out: clouds: the vocabulary has no such background words"):
+        prepared(six, "texts", prompts={"leave_out": ["clouds"]})
+
+
 def planned(run):
     """Return the planned numbers of images, copied rows and computed rows per stage, as `--plan` prints them."""
     plans = plan_run(run)

@@ -116,6 +116,15 @@ def test_settings_change_the_cams(tiny, pool):
     assert plain["scores"] != pooled["scores"]
 
 
+def test_cams_of_a_resnet_have_a_value_per_32_pixels_and_are_not_refined(tiny, pool, resnet_settings):
+    tiny.add("a", "cat;dog")
+    tiny.add("b", "cat;dog;bird", size=(100, 70))
+    rows = cams_of(tiny, pool, clip=resnet_settings, cam={"refine": "none"})
+    assert [(row["grid_h"], row["grid_w"]) for row in (rows["a"], rows["b"])] == [(2, 2), (3, 4)]
+    assert rows["b"]["refined_cam"] == rows["b"]["cam"]
+    assert stored_cams(rows["b"], "cam").max() == pytest.approx(1, abs=1e-3)
+
+
 NO_COMPETITOR = "only one text takes part in the softmax, so the CAM is empty"
 
 

@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 from support.oracle import oracle_model, view_pixels, visual_pass
 from support.prepared import prepare_ranking
+from support.small_resnets import resnet_clip
 from support.small_runs import make_run
 
 CANDIDATES = ("a {}.", "the {}.")
@@ -32,6 +33,14 @@ def test_the_pooling_is_the_configured_one(tiny, ranked, seeded_weights):
     pixels = view_pixels(Image.open(path).convert("RGB"), 1.0, 16, False)
     expected = visual_pass(oracle_model(seeded_weights), pixels, "cls").embedding
     np.testing.assert_allclose(row["embedding"], expected.detach(), rtol=0, atol=2e-4)
+
+
+def test_a_resnet_ranks_templates_by_the_embeddings_of_its_own_pooling(tiny, ranked, resnet_settings):
+    path = tiny.add("a", "cat;dog")
+    made = ranked(clip=resnet_settings, cam={"refine": "none"})
+    expected = visual_pass(resnet_clip(), view_pixels(Image.open(path).convert("RGB"), 1.0, 32, False), "attention")
+    np.testing.assert_allclose(made.rows("embeddings")["a"]["embedding"], expected.embedding.detach(), atol=2e-4)
+    assert len(made.rows("prompts")["a"]["scores"]) == 2 * len(CANDIDATES)
 
 
 def test_only_photos_with_labels_are_encoded(tiny, ranked):

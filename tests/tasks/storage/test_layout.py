@@ -15,6 +15,9 @@ from clipes.tasks.storage.layout import (
     location_in,
     new_part_uri,
     parts_prefix,
+    row_of,
+    row_uri,
+    row_uri_in,
     run_uri,
     shard_of_name,
     temporary_name,
@@ -112,3 +115,17 @@ def test_a_file_is_found_after_its_store_moved(store, moved):
         location = location_in(store, uri)
         assert not location.startswith(("/", "s3:", "memory:"))
         assert uri_in(moved, location) == uri_in(moved, uri) == f"{moved}/{location}"
+
+
+@pytest.mark.parametrize("image_id", ["a", "sub/a", "artifacts/x/b.parquet/c", "two\nlines"])
+@pytest.mark.parametrize("store", ["/data/store", "s3://bucket/a"])
+def test_the_uri_of_a_row_names_its_artifact_and_its_photo(store, image_id):
+    uri = artifact_uri(store, KEY)
+    assert row_of(row_uri(uri, image_id)) == (uri, image_id)
+    assert row_uri_in("/copy", row_uri(uri, image_id)) == row_uri(artifact_uri("/copy", KEY), image_id)
+
+
+@pytest.mark.parametrize("uri", [None, "/truth/a.png", "s3://b/shards/0.parquet/a.png", artifact_uri("/store", KEY)])
+def test_other_uris_are_no_rows(uri):
+    assert uri is None or row_of(uri) is None
+    assert row_uri_in("/copy", uri) == uri

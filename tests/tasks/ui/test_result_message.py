@@ -35,3 +35,7 @@ def test_the_message_leaves_out_what_is_not_known(ledger):
 def test_the_message_of_a_ranking_names_the_best_template():
     ranking = {"prompts": {"template": "a {}.", "templates": 82, "sharpness": 0.1}}
     assert result_message(summary(**ranking), Ledger(20, 1)) == "best of 82 templates: a {}."
+
+
+def test_the_message_of_a_ranking_of_words_states_their_number():
+    assert result_message(summary(words={"words": 24}), Ledger(20, 1)) == "24 words ranked"

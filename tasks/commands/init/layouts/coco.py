@@ -56,12 +56,16 @@ def _read(folder: PhotoFolder, path: str, content: AnnotationFile) -> Found:
         doubts.add(remark.text)
     return Found(
         "coco",
-        f"{path}: COCO's annotations ({len(content.categories)} categories)",
+        f"{path}: COCO's annotations ({len(content.categories)} categories{_outlines(content)})",
         tuple(photos.values()),
         content.categories,
         _settings(path),
         doubts=doubts,
     )
+
+
+def _outlines(content: AnnotationFile) -> str:
+    return ", with outlines, from which clipes draws true masks" if content.annotations.any_outlined else ""
 
 
 def _settings(path: str) -> dict[str, str]:

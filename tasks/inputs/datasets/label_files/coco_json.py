@@ -10,11 +10,10 @@ from typing import Any, BinaryIO
 from clipes.tasks.inputs.datasets.entries import Remark
 from clipes.tasks.inputs.datasets.label_files.image_annotations import ImageAnnotations, Outlines
 from clipes.tasks.inputs.datasets.label_files.json_stream import JsonLists
-from clipes.tasks.inputs.sources.source import failure_of
-from clipes.tasks.inputs.sources.table import open_listed
-from clipes.tasks.storage.user_files import find_files
+from clipes.tasks.inputs.sources.table import find_whole, open_listed
+from clipes.tasks.storage.listing import FileFacts
 from clipes_core.config.uri import without_secrets
-from clipes_core.errors import DatasetError, ErrorKind, PhotoError, StorageError
+from clipes_core.errors import DatasetError, ErrorKind, PhotoError, StorageError, TransientError
 
 REQUIRED_FIELDS = {
     "images": ("id", "file_name"),
@@ -124,9 +123,7 @@ def read_annotation_file(json_uri: str) -> AnnotationFile:
         DatasetError: the file is broken, an annotation or a category is broken, two categories have the same id, or no
             annotation belongs to an image.
     """
-    found = find_files([json_uri]).get(json_uri)
-    if found is None:
-        raise FileNotFoundError(json_uri)
+    found = _look_up(json_uri)
     images: list[Any] = []
     annotations = ImageAnnotations()
     categories: list[Record] = []
@@ -155,6 +152,14 @@ def read_annotation_file(json_uri: str) -> AnnotationFile:
     return AnnotationFile(json_uri, found.fingerprint, images, unique, category_names, annotations)
 
 
+def _look_up(json_uri: str) -> FileFacts:
+    with _translate_file_errors():
+        found = find_whole(json_uri)
+    if found is None:
+        raise FileNotFoundError(json_uri)
+    return found
+
+
 @contextmanager
 def _opened(json_uri: str, fingerprint: str) -> Iterator[BinaryIO]:
     """Open a file, and translate the errors of the block, which reads the file.
@@ -163,11 +168,20 @@ def _opened(json_uri: str, fingerprint: str) -> Iterator[BinaryIO]:
         DatasetError: the file is broken, or cannot be read.
         TransientError: the file has changed; or the network or the server fails.
     """
+    with _translate_file_errors(), open_listed(json_uri, fingerprint) as file, _translate_json_errors(json_uri):
+        yield file
+
+
+@contextmanager
+def _translate_file_errors() -> Iterator[None]:
     try:
-        with open_listed(json_uri, fingerprint) as file, _translate_json_errors(json_uri):
-            yield file
-    except (PhotoError, StorageError) as exc:
-        raise failure_of(exc, json_uri) from exc
+        yield
+    except PhotoError as exc:
+        if exc.kind.transient:
+            raise TransientError(exc.reason) from exc
+        raise DatasetError(exc.reason) from exc
+    except StorageError as exc:
+        raise DatasetError(str(exc)) from exc
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """All checks on a small data set of real files, in which each test breaks something."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -139,6 +140,37 @@ def test_true_masks_that_do_not_fit_are_warnings(farm, ids, expected):
     assert (fault.what, fault.works) == ("true masks", None)
     assert "dataset: 4 of 4 photos have a true mask; 4 were opened, 1 cannot be used" in fault.detail
     assert expected in fault.detail
+
+
+def write_coco(farm, outline):
+    """Write the data set as an annotation file, in which all objects have an outline but those of one photo another."""
+    names = list(PHOTOS)
+    images = [{"id": name, "file_name": f"{name}.jpg", "width": SIZE_HW[1], "height": SIZE_HW[0]} for name in names]
+    square = [[5, 5, 30, 5, 30, 30, 5, 30]]
+    annotations = [
+        {"id": name, "image_id": name, "category_id": label, "segmentation": outline if name == "two" else square}
+        for name in names
+        for label in PHOTOS[name].split(";")
+    ]
+    categories = [{"id": name, "name": name} for name in ("tractor", "dog")]
+    document = {"images": images, "annotations": annotations, "categories": categories}
+    (farm / "own.json").write_text(json.dumps(document))
+
+
+OF_COCO = ("dataset.format=coco", "dataset.split=own.json", "dataset.truth=null")
+
+
+def test_true_masks_are_drawn_from_outlines(farm):
+    write_coco(farm, [[1, 1, 9, 1, 9, 9]])
+    assert faults(*OF_COCO) == []
+    assert "dataset: 4 of 4 photos have a true mask; 4 were opened, and fit" in found(*OF_COCO)[1]
+
+
+def test_true_masks_that_cannot_be_drawn_are_warnings(farm):
+    write_coco(farm, [[1, 1, 9]])
+    [fault] = faults(*OF_COCO)
+    assert (fault.what, fault.works) == ("true masks", None)
+    assert "two: annotation 'two': a polygon is 3 numbers: it needs x and y of at least 3 points" in fault.detail
 
 
 def test_true_masks_whose_ids_are_off_by_one_are_reported(farm):

@@ -1,11 +1,14 @@
 import json
 
+import numpy as np
 import pytest
 
 from clipes.tasks.inputs.datasets.listing import read_dataset
+from clipes.tasks.inputs.truth import listed_ids
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes_core.config.dataset import DatasetConfig
 from clipes_core.errors import DatasetError, ErrorKind
+from clipes_core.vocabulary import Vocabulary
 
 OFF_BY_ONE = ". Does the file count ids from 1? Then all its labels are off by one"
 CATEGORIES = {90: "cat", 7: "dog", 3: "couch", 11: "giraffe"}
@@ -111,6 +114,111 @@ def test_a_published_list_counts_class_ids_from_zero(folder, animals):
         ("COCO_train2014_8", ErrorKind.UNKNOWN_CLASS, "unknown class '4'; ids range from 0 to 3" + OFF_BY_ONE),
         ("COCO_train2014_6", ErrorKind.UNKNOWN_CLASS, "unknown class 'dog'"),
     ]
+
+
+def test_a_list_that_counts_class_ids_from_one_is_refused(folder, animals):
+    folder.write({"train.txt": "a 4 1\nb 2\n", "images/a.jpg": "", "images/b.jpg": ""})
+    problem = r"train.txt: its class ids start at 1, because 4 occurs and 0 does not; .* ids start at 0 \(dog\)"
+    with pytest.raises(DatasetError, match=problem):
+        read(folder, animals, f"{folder.uri}/train.txt")
+
+
+@pytest.mark.parametrize(("rows", "notes"), [("a 1\n", 1), ("a 1 0\n", 0), ("a\nb 0\n", 0), ("a x\nb 1\n", 1)])
+def test_a_list_that_may_count_class_ids_from_one_is_noted(folder, animals, rows, notes):
+    folder.write({"train.txt": rows, "images/a.jpg": "", "images/b.jpg": ""})
+    note = "clipes read the class ids of the list from 0 (dog), as in the lists of CLIP-ES, but no line has the id 0: "
+    note += "if dog is 1 in this list, subtract 1 from each id"
+    assert read(folder, animals, f"{folder.uri}/train.txt").notes == (note,) * notes
+
+
+@pytest.mark.parametrize("name", ["000000000009", "COCO_train2014_000000000009", "COCO_val2014_000000000009.jpg"])
+@pytest.mark.parametrize(
+    ("photo", "mask"),
+    [
+        ("train2014/COCO_train2014_000000000009.jpg", "COCO_train2014_000000000009.png"),
+        ("train2017/000000000009.jpg", "000000000009.png"),
+        ("val2014/COCO_val2014_000000000009.jpg", "000000000009.png"),
+    ],
+)
+def test_a_list_may_have_the_names_of_another_year(local, animals, name, photo, mask):
+    local.write({"train.txt": f"{name} 0 1\n", photo: "", f"truth/{mask}": ""})
+    (found,) = read(local, animals, f"{local.uri}/train.txt", truth=f"{local.uri}/truth").photos
+    assert (found.uri, found.truth_uri) == (f"{local.uri}/{photo}", f"{local.uri}/truth/{mask}")
+    assert found.image_id == name.removesuffix(".jpg")
+
+
+def outlined(*annotations: dict) -> str:
+    images = [{"id": number, "file_name": f"{number}.jpg", "width": 8, "height": 6} for number in (1, 2)]
+    listed = [{"id": place, "category_id": 7, **each} for place, each in enumerate(annotations)]
+    categories = [{"id": number, "name": name} for number, name in CATEGORIES.items()]
+    return json.dumps({"images": images, "annotations": listed, "categories": categories})
+
+
+def square(image, size, **fields):
+    return {"image_id": image, "segmentation": [[0, 0, size, 0, size, size, 0, size]], **fields}
+
+
+def test_true_masks_are_drawn_from_outlines(folder, animals):
+    crowd = {"image_id": 2, "segmentation": {"size": [6, 8], "counts": [40, 8]}, "iscrowd": 1, "note": "é"}
+    document = outlined(square(1, 2, category_id=90), crowd, square(1, 4))
+    folder.write({"annotations/instances_val.json": document, "val/1.jpg": "", "val/2.jpg": ""})
+
+    first, second = read(folder, animals, "val").photos
+
+    ids = np.zeros((6, 8), int)
+    ids[:4, :4] = 1
+    ids[:2, :2] = 2
+    assert listed_ids(first).tolist() == ids.tolist()
+    assert listed_ids(second).tolist() == [[0] * 7 + [255]] * 4 + [[0] * 6 + [255] * 2] * 2
+    assert first.truth_uri is None
+    assert first.truth_fingerprint == first.annotations.fingerprint
+
+
+def test_the_fingerprint_of_a_drawn_mask_changes_with_its_own_annotations_only(local, animals):
+    def fingerprints(*annotations, vocabulary=animals):
+        document = outlined(*annotations)
+        local.write({"annotations/instances_val.json": document, "val/1.jpg": "", "val/2.jpg": ""})
+        return [photo.truth_fingerprint for photo in read(local, vocabulary, "val").photos]
+
+    before = fingerprints(square(1, 2), square(2, 3))
+    assert fingerprints(square(1, 2), square(2, 3)) == before
+    assert fingerprints(square(1, 2), square(2, 4))[0] == before[0]
+    assert fingerprints(square(1, 2), square(2, 4))[1] != before[1]
+    assert fingerprints(square(1, 2, category_id=90), square(2, 3))[0] != before[0]
+    others = Vocabulary(classes=animals.classes[::-1])
+    assert set(fingerprints(square(1, 2), square(2, 3), vocabulary=others)).isdisjoint(before)
+
+
+def test_the_true_masks_of_a_text_list_are_drawn_from_a_named_file(folder, animals):
+    document = outlined(square(1, 2), square(2, 3, category_id=90)).replace(
+        '"1.jpg"', '"COCO_val2014_000000000001.jpg"'
+    )
+    names = dict.fromkeys(["val2014/COCO_val2014_000000000001.jpg", "images/2.jpg", "images/3.jpg"], "")
+    folder.write({"some.json": document, "list.txt": "000000000001 0\n2 1\n3 0\n", **names})
+
+    first, second, third = read(folder, animals, f"{folder.uri}/list.txt", truth=f"{folder.uri}/some.json").photos
+
+    assert [int(listed_ids(photo).max()) for photo in (first, second)] == [1, 2]
+    assert not third.has_truth
+    direct = read_dataset(
+        DatasetConfig(format="coco", root=folder.uri, split=f"{folder.uri}/some.json"), animals
+    ).photos
+    assert [photo.truth_fingerprint for photo in direct] == [first.truth_fingerprint, second.truth_fingerprint]
+
+
+def test_a_named_file_that_does_not_exist_is_an_error(folder, animals):
+    folder.write({"list.txt": "a 0\n", "images/a.jpg": ""})
+    with pytest.raises(
+        DatasetError, match=r"dataset\.truth: no file .*/none\.json; give a folder of PNGs or an annotation"
+    ):
+        read(folder, animals, f"{folder.uri}/list.txt", truth=f"{folder.uri}/none.json")
+
+
+def test_no_mask_is_drawn_if_a_folder_has_the_true_masks(local, animals):
+    local.write({"annotations/instances_val.json": outlined(square(1, 2)), "val/1.jpg": "", "truth/1.png": ""})
+    (photo,) = read(local, animals, "val", truth=f"{local.uri}/truth").photos
+    assert photo.annotations is None
+    assert photo.truth_uri == f"{local.uri}/truth/1.png"
 
 
 def test_every_image_is_either_a_photo_or_a_reject_with_a_reason(folder, animals):

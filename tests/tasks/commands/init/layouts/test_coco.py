@@ -41,6 +41,21 @@ def test_a_run_reads_exactly_the_categories_of_each_photo(photos, json_file, pho
     assert split in done.files[0].read_text()
 
 
+@pytest.mark.parametrize("outlined", [False, True])
+def test_the_config_says_whether_the_file_has_true_masks(photos, outlined):
+    write_photos(photos / "train", ["a.jpg", "b.jpg"])
+    (photos / "annotations").mkdir()
+    annotations = [{**each, "segmentation": [[0, 0, 4, 0, 4, 4]] * outlined} for each in ANNOTATIONS["annotations"]]
+    document = {**without_gone(ANNOTATIONS), "annotations": annotations}
+    (photos / "annotations" / "instances_train.json").write_text(json.dumps(document))
+    done = initialise(str(photos))
+    assert done.inspection.found.description.endswith(
+        "COCO's annotations (3 categories, with outlines, from which clipes draws true masks)"
+        if outlined
+        else "COCO's annotations (3 categories)"
+    )
+
+
 def test_missing_and_unnamed_photos_and_other_files_are_doubts(photos):
     write_photos(photos, ["a.jpg", "b.jpg", "c.jpg"])
     (photos / "labels.json").write_text(json.dumps(ANNOTATIONS))
