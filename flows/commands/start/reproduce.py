@@ -133,9 +133,11 @@ def _run(parts: "Sequence[PaperRuns]") -> "list[AblationResult]":
             from clipes.flows.ablation.flow import ablation
             from clipes.flows.flow_runs import keep_sigterm_handler
 
-        flow = keep_sigterm_handler(ablation)
+        def run(runs: "PaperRuns") -> "AblationResult":
+            return server.record(lambda _: keep_sigterm_handler(ablation)(runs.config, runs.grid))
+
         with explain_resume():
-            return [server.record(lambda _, runs=runs: flow(runs.config, runs.grid)) for runs in parts]
+            return [run(runs) for runs in parts]
 
 
 def _report(

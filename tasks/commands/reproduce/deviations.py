@@ -9,8 +9,7 @@ from clipes.tasks.commands.finding import Finding
 from clipes.tasks.inputs.datasets.listing import Listing
 from clipes.tasks.inputs.paper.published import published_splits
 from clipes.tasks.inputs.photos import Photo
-from clipes.tasks.inputs.sources.source import ABSENT
-from clipes.tasks.inputs.truth import load_ids
+from clipes.tasks.inputs.truth import listed_ids
 from clipes.tasks.models.clip import find_weights
 from clipes.tasks.models.weight_files import file_digest
 from clipes_core.config.pseudo_masks import ClipConfig
@@ -87,7 +86,7 @@ def check_true_masks(listing: Listing, has_borders: bool) -> Iterator[Finding]:
         listing: the photos.
         has_borders: whether the border of each object has the value 255 in the true masks of the data set.
     """
-    without = [photo.image_id for photo in listing.photos if photo.truth_uri is None]
+    without = [photo.image_id for photo in listing.photos if not photo.has_truth]
     if len(without) == len(listing.photos):
         yield Finding(PAPER, None, "no photo has a true mask, so nothing can be compared with the paper's numbers")
     elif without:
@@ -98,7 +97,7 @@ def check_true_masks(listing: Listing, has_borders: bool) -> Iterator[Finding]:
             "the others are scored",
         )
     if has_borders and listing.photos:
-        ids = [ids for photo in spread([photo for photo in listing.photos if photo.truth_uri]) if (ids := _ids(photo))]
+        ids = [ids for photo in spread([photo for photo in listing.photos if photo.has_truth]) if (ids := _ids(photo))]
         if ids and not any(IGNORE_INDEX in each for each in ids):
             yield Finding(
                 PAPER,
@@ -112,7 +111,7 @@ def check_true_masks(listing: Listing, has_borders: bool) -> Iterator[Finding]:
 def _ids(photo: Photo) -> frozenset[int]:
     """Return the ids in a photo's true mask; none if it cannot be used, which `clipes check` reports."""
     try:
-        return frozenset(load_ids(str(photo.truth_uri), photo.truth_fingerprint or ABSENT).flatten().tolist())
+        return frozenset(listed_ids(photo).flatten().tolist())
     except PhotoError:
         return frozenset()
 

@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from support.commands import settings
 
 from clipes.tasks.storage.run_files import RunFiles
 
@@ -43,8 +44,14 @@ def test_the_papers_table_is_printed_and_written_and_a_repetition_computes_nothi
         in (clipes.folder / "clipes-store" / "runs" / NAME / "reproduction.md").read_text()
     )
 
-    again = reproduce()
+    recipe = ("train.mmseg_config=small_cpu", "train.iterations=2", "train.validate_every=0")
+    again = reproduce("--segmenter", *settings(*recipe, f"evaluation.split={clipes.folder / 'train.txt'}"))
     assert again.returncode == 0, again.stderr
+    assert re.search(r"^DeepLabV2 +val, imagenet weights +71\.1 +\d+\.\d +−\d+\.\d", again.stdout, re.MULTILINE)
+    printed = " ".join(again.stdout.split())
+    assert "3 photos are both in the split of the masks and in the split that scores the segmenter" in printed
+    assert "train.mmseg_config is small_cpu; the paper's value is deeplabv2_r101_voc12" in printed
+    assert "not part of this reproduction" not in printed
     for variant in ("mhsa", "caa"):
         stages = RunFiles(files.store_uri, f"{NAME}-{variant}").read_metrics()["stages"]
         assert all(stage["computed_rows"] == 0 for stage in stages.values())
@@ -56,6 +63,12 @@ def test_a_plan_checks_the_data_and_computes_nothing(reproduce, clipes):
     assert "train has 3 photos, but the paper's train has 1464" in " ".join(done.stdout.split())
     assert re.search(rf"^{NAME}-caa ", done.stdout, re.MULTILINE)
     assert not (clipes.folder / "clipes-store" / "artifacts").exists()
+
+
+def test_a_segmenter_that_was_asked_for_needs_its_photos(reproduce):
+    done = reproduce("--segmenter", "--set", "evaluation.split=nowhere")
+    assert done.returncode == 2
+    assert "no split file at" in " ".join(done.stdout.split())
 
 
 def test_data_that_cannot_be_used_at_all_ends_the_command(reproduce):

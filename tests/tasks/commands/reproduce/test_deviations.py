@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,7 +13,7 @@ from clipes.tasks.commands.reproduce.deviations import (
 )
 from clipes.tasks.inputs.configs import load_config
 from clipes.tasks.inputs.datasets.listing import Listing
-from clipes.tasks.inputs.photos import Photo, Reject
+from clipes.tasks.inputs.photos import Annotations, AnnotationSource, Photo, Reject
 from clipes.tasks.machine.shipped_files import CONFIGS
 from clipes.tasks.storage.listing import find_file
 from clipes_core.config.pseudo_masks import ClipConfig
@@ -79,6 +81,12 @@ def test_photos_without_true_masks_are_counted(tmp_path):
     assert "2 of 3 photos have no true mask (the first is photo_0)" in finding.detail
     (finding,) = check_true_masks(listing(2), has_borders=True)
     assert "nothing can be compared" in finding.detail
+
+
+def test_photos_whose_true_masks_are_drawn_from_annotations_are_not_missing_them():
+    annotated = Annotations(AnnotationSource("/instances.json", "", ()), b"", "")
+    photos = tuple(replace(photo, annotations=annotated) for photo in listing(2).photos)
+    assert not list(check_true_masks(Listing(photos, ()), has_borders=False))
 
 
 def test_photos_in_both_splits_are_named():
