@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from clipes.flows.rankings.words import WordRanking
 
 MOST_SHOWN = 10  # background words per class
-LONGEST_SENSE = 60  # characters
 OF_SYNONYMS = (
     "with, without: mean softmax score of the word on the photos with and without the class; margin: their difference",
     "(higher is better); AUC: how well its logit tells these photos apart (1 is best, 0.5 is chance); sharpness: eq. 5",
@@ -67,12 +66,16 @@ def _print_class(console: Console, ranking: ClassRanking) -> None:
         f"{counts.without_class} without{_few(ranking.few)}"
     )
     table = _with_text(new_table("word", "with", "without", "margin", "AUC", "sharpness"), "source", "sense")
+    senses = dict.fromkeys(each.candidate.sense for each in ranking.ranked if each.candidate.sense)
+    numbered = {sense: str(number) for number, sense in enumerate(senses, 1)}
     for each in ranking.ranked:
-        found, sense = each.scores, each.candidate.sense
+        found = each.scores
         numbers = (found.share_with, found.share_without, found.margin, found.auc, found.sharpness)
-        short = sense if len(sense) <= LONGEST_SENSE else f"{sense[:LONGEST_SENSE]}..."
-        table.add_row(found.word, *map(_number, numbers), each.candidate.source, short)
+        sense = numbered.get(each.candidate.sense, "")
+        table.add_row(found.word, *map(_number, numbers), each.candidate.source, sense)
     print_table(console, table)
+    for sense, number in numbered.items():
+        console.print(f"sense {number}: {sense}")
     console.print()
 
 
@@ -85,12 +88,12 @@ def _print_seen(console: Console, name: str, seen: Sequence[SeenWord]) -> None:
     console.print(f"{name}: {first.photos} photos, even part {first.even:.3f}, {counted}{_few(seen[0].few)}")
     if not firing:
         return
-    table = _with_text(new_table("word", "fires", "beats", "share", "elsewhere"), "vocabulary", "photos")
+    table = _with_text(new_table("word", "fires", "beats", "share", "elsewhere"), "vocabulary", "photo")
     for each in firing[:MOST_SHOWN]:
         found = each.firing
         rates = (f"{100 * rate:.0f} %" for rate in (found.fires, found.beats))
         numbers = map(_number, (found.share, found.share_elsewhere))
-        table.add_row(found.word, *rates, *numbers, "yes" if each.known else "no", ", ".join(each.examples))
+        table.add_row(found.word, *rates, *numbers, "yes" if each.known else "no", each.examples[0])
     print_table(console, table)
     console.print()
 

@@ -26,13 +26,20 @@ def proposed_vocabulary(vocabulary: Vocabulary, found: WordFindings) -> Vocabula
 
 
 def best_words(ranking: ClassRanking) -> tuple[str, ...]:
-    """Return the words of a class down to its best current word, at most MOST_WORDS; empty if that is the best one."""
+    """Return the words of a class down to its best current word, at most MOST_WORDS; empty if that is the best one.
+
+    It is also empty if the ranking rests on few photos. Words that WordNet gives for a meaning that no current word has
+    are left out: a person must choose those.
+    """
+    candidates = [each.candidate for each in ranking.ranked]
+    meant = {each.sense for each in candidates if each.source == "vocabulary"}
+    meant_words = [each for each in candidates if each.source != "wordnet" or each.sense in meant]
     chosen: list[str] = []
-    for each in ranking.ranked[:MOST_WORDS]:
-        chosen.append(each.candidate.word)
-        if each.candidate.source == "vocabulary":
+    for each in meant_words[:MOST_WORDS]:
+        chosen.append(each.word)
+        if each.source == "vocabulary":
             break
-    return () if ranking.ranked[0].candidate.source == "vocabulary" else tuple(chosen)
+    return () if ranking.few or meant_words[0].source == "vocabulary" else tuple(chosen)
 
 
 def new_background_words(seen: Sequence[SeenWord]) -> tuple[str, ...]:

@@ -31,8 +31,9 @@ def test_the_words_of_a_class():
         "bird: 9 photos with it (4 of them with other classes), 30 without; FEW PHOTOS, so the scores are uncertain"
     )
     assert lines[1] == "word with without margin AUC sharpness source sense"
-    assert lines[2] == f"tern 0.600 0.100 0.500 0.900 0.012 wordnet {sense[:60]}..."
+    assert lines[2] == "tern 0.600 0.100 0.500 0.900 0.012 wordnet 1"
     assert lines[3] == "bird 0.400 0.400 vocabulary"
+    assert lines[4] == f"sense 1: {sense}"
     assert "- {name: bird}" in lines
     assert "run run: /store/runs/a" in lines or f"run {RUN['name']}: /store/runs/a" in lines
 

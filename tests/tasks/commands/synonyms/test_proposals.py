@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -53,6 +54,23 @@ def seen(word, share, known=False):
 )
 def test_the_best_words_end_at_the_best_current_word(ranked, best):
     assert best_words(ranking(*ranked)) == best
+
+
+def test_few_photos_change_no_words():
+    found = replace(ranking("tern", "bird"), photos=PhotoCounts(9, 30, 4))
+    assert best_words(found) == ()
+
+
+def test_words_of_other_meanings_are_not_proposed():
+    def candidate(word, source, sense):
+        return RankedCandidate(Candidate("bird", word, source, sense), RankedWord(1, word, 0.5, 0.6, 0.1, 0.9, None))
+
+    ranked = (
+        candidate("shuttlecock", "wordnet", "a ball for badminton"),
+        candidate("fowl", "wordnet", "an animal with feathers"),
+        candidate("bird", "vocabulary", "an animal with feathers"),
+    )
+    assert best_words(ClassRanking("bird", PhotoCounts(20, 30, 4), ranked)) == ("fowl", "bird")
 
 
 def test_new_background_words_score_above_even_on_a_class():
