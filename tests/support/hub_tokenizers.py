@@ -30,6 +30,18 @@ def write_sentencepiece(folder, seed_words=(), pad_token="</s>", **config):
     return _write(tokenizer, folder, {"pad_token": pad_token, "eos_token": "</s>", "unk_token": "<unk>", **config})
 
 
+def write_gemma(folder, **config):
+    """Write a tokenizer like SigLIP 2's: byte pairs of Gemma, whose config says which marks a text gets."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
+    trainer = trainers.BpeTrainer(vocab_size=200, special_tokens=special, show_progress=False)
+    tokenizer.train_from_iterator(sentences(), trainer)
+    marks = {"pad_token": "<pad>", "eos_token": "<eos>", "bos_token": {"content": "<bos>"}}
+    return _write(tokenizer, folder, {"tokenizer_class": "GemmaTokenizerFast", **marks, **config})
+
+
 def write_wordpiece(folder, **config):
     """Write a tokenizer like BERT's, which CLIPA uses: word pieces between [CLS] and [SEP]."""
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))

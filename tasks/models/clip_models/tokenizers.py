@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipes.tasks.models.weight_files import HubError, hub_file
+from clipes.tasks.storage.filesystem import first_line
 from clipes_core.config.extras import TOKENIZERS
 from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.errors import WeightsError
@@ -65,7 +66,7 @@ class HubTokenizer:
         except Exception as exc:  # `tokenizers` raises the base class for a damaged file
             raise WeightsError(
                 f"{path}: expected a tokenizer in the format of Hugging Face, with {config_path.name} beside it, found "
-                f"another content ({str(exc).splitlines()[0]}); download both files again"
+                f"another content ({first_line(exc)}); download both files again"
             ) from exc
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
@@ -74,7 +75,10 @@ class HubTokenizer:
         self._clean = get_clean_fn(options["clean"])
         self._pad = self._id(config, "pad_token", config_path)
         self._dropped = {self._id(config, "sep_token", config_path)} if options["strip_sep_token"] else set()
-        self._pads_left = config.get("padding_side") == "left"
+        is_gemma = str(config.get("tokenizer_class")).startswith("Gemma")  # of SigLIP 2
+        if is_gemma:
+            self._add_marks(config, config_path)
+        self._pads_left = config.get("padding_side", "left" if is_gemma else "right") == "left"
         self._vocab_size = int(text_cfg.get("vocab_size", 49408))
         self._source = path
 
@@ -102,14 +106,29 @@ class HubTokenizer:
             )
         return ids
 
+    def _add_marks(self, config: dict[str, Any], path: Path) -> None:
+        """Add a start and an end token to each text as the config says, which is how transformers reads Gemma's."""
+        from tokenizers.processors import TemplateProcessing
+
+        first = ["bos_token"] if config.get("add_bos_token", True) else []
+        last = ["eos_token"] if config.get("add_eos_token", False) else []
+        marks = {_special(config, name): self._id(config, name, path) for name in first + last}
+        parts = [*(_special(config, name) for name in first), "$A", *(_special(config, name) for name in last)]
+        self._tokenizer.post_processor = TemplateProcessing(single=parts, special_tokens=[*marks.items()])
+
     def _id(self, config: dict[str, Any], name: str, path: Path) -> int:
-        """Return the id of a special token. Its entry in the config is a text, or a dict with the text."""
-        entry = config.get(name)
-        text = entry.get("content") if isinstance(entry, dict) else entry
+        """Return the id of a special token."""
+        text = _special(config, name)
         found = self._tokenizer.token_to_id(text) if isinstance(text, str) else None
         if found is None:
             raise WeightsError(f"{path}: expected a {name} that the tokenizer knows, found {text}; use another folder")
         return int(found)
+
+
+def _special(config: dict[str, Any], name: str) -> Any:
+    """Return a special token. Its entry in the config is a text, or a dict with the text."""
+    entry = config.get(name)
+    return entry.get("content") if isinstance(entry, dict) else entry
 
 
 def open_tokenizer(config: ClipConfig, text_cfg: dict[str, Any]) -> "Tokenizer":

@@ -9,7 +9,7 @@ from dataclasses import replace
 import open_clip
 import pytest
 import torch
-from support.hub_tokenizers import write_sentencepiece, write_wordpiece
+from support.hub_tokenizers import write_gemma, write_sentencepiece, write_wordpiece
 from tokenizers import Tokenizer
 
 from clipes.tasks.models.clip_models import tokenizers
@@ -83,6 +83,27 @@ def test_a_tokenizer_may_pad_on_the_left(tmp_path):
     (row,) = tokenizer(["a dog"]).tolist()
     count = tokenizer.count("a dog")
     assert row[:-count] == [1] * (12 - count)
+
+
+@pytest.mark.parametrize(
+    ("config", "first", "last"),
+    [
+        ({}, [2], []),
+        ({"add_bos_token": False, "add_eos_token": True}, [], [1]),
+        ({"add_bos_token": True, "add_eos_token": True}, [2], [1]),
+        ({"add_bos_token": False}, [], []),
+    ],
+)
+def test_the_config_of_siglip_2_says_which_marks_a_text_gets(tmp_path, config, first, last):
+    folder = write_gemma(tmp_path, **config)
+    plain = Tokenizer.from_file(str(folder / "tokenizer.json")).encode("a dog").ids
+    expected = first + plain + last
+    assert opened(folder)(["A dog!"]).tolist() == [[0] * (12 - len(expected)) + expected]
+
+
+def test_siglip_2_pads_on_the_right_if_its_config_says_so(tmp_path):
+    tokenizer = opened(write_gemma(tmp_path, padding_side="right"))
+    assert tokenizer(["a dog"])[0, tokenizer.count("a dog") :].tolist() == [0] * (12 - tokenizer.count("a dog"))
 
 
 def test_a_text_that_exactly_fills_the_context_is_accepted_and_a_longer_one_refused(siglip):
