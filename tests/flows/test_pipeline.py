@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from pebble import ProcessFuture
 from prefect.client.orchestration import get_client
@@ -71,11 +72,11 @@ def test_prefect_does_not_warn_of_dead_locks_with_one_worker(server, config, cap
 def test_only_missing_shards_have_task_runs_of_their_own(server, config):
     pipeline(config)
     missing = next(path for path in Path(config.store).glob("artifacts/masks/*/001-*.parquet"))
-    whole = missing.read_bytes()
+    whole = pq.read_table(missing)
     missing.unlink()
 
     pipeline(config)
-    assert missing.read_bytes() == whole
+    assert pq.read_table(missing) == whole  # the bytes differ: the footer states how long the shard took
     assert task_runs("seen") == {
         "texts: 1 of 1 cached": "Cached",
         "cams: 2 of 2 cached": "Cached",
