@@ -76,7 +76,7 @@ class HubTokenizer:
         self._pad = self._id(config, "pad_token", config_path)
         self._dropped = {self._id(config, "sep_token", config_path)} if options["strip_sep_token"] else set()
         is_gemma = str(config.get("tokenizer_class")).startswith("Gemma")  # of SigLIP 2
-        if is_gemma:
+        if is_gemma and {"add_bos_token", "add_eos_token"} <= config.keys():
             self._add_marks(config, config_path)
         self._pads_left = config.get("padding_side", "left" if is_gemma else "right") == "left"
         self._vocab_size = int(text_cfg.get("vocab_size", 49408))
@@ -107,11 +107,14 @@ class HubTokenizer:
         return ids
 
     def _add_marks(self, config: dict[str, Any], path: Path) -> None:
-        """Add a start and an end token to each text as the config says, which is how transformers reads Gemma's."""
+        """Add a start and an end token to each text as the config says, as the versions 4 of transformers do for Gemma.
+
+        The later versions take the marks from tokenizer.json, which agrees with the config if version 4 has written it.
+        """
         from tokenizers.processors import TemplateProcessing
 
-        first = ["bos_token"] if config.get("add_bos_token", True) else []
-        last = ["eos_token"] if config.get("add_eos_token", False) else []
+        first = ["bos_token"] if config["add_bos_token"] else []
+        last = ["eos_token"] if config["add_eos_token"] else []
         marks = {_special(config, name): self._id(config, name, path) for name in first + last}
         parts = [*(_special(config, name) for name in first), "$A", *(_special(config, name) for name in last)]
         self._tokenizer.post_processor = TemplateProcessing(single=parts, special_tokens=[*marks.items()])

@@ -88,10 +88,10 @@ def test_a_tokenizer_may_pad_on_the_left(tmp_path):
 @pytest.mark.parametrize(
     ("config", "first", "last"),
     [
-        ({}, [2], []),
+        ({}, [], []),  # those of tokenizer.json
         ({"add_bos_token": False, "add_eos_token": True}, [], [1]),
         ({"add_bos_token": True, "add_eos_token": True}, [2], [1]),
-        ({"add_bos_token": False}, [], []),
+        ({"add_bos_token": False, "add_eos_token": False}, [], []),
     ],
 )
 def test_the_config_of_siglip_2_says_which_marks_a_text_gets(tmp_path, config, first, last):
