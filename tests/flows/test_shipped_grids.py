@@ -68,17 +68,6 @@ def test_a_shipped_grid_runs_on_the_demo(ablate, name):
 
 
 @pytest.mark.slow
-def test_a_second_call_computes_nothing(ablate):
-    run, runs = ablate
-    for _ in range(2):
-        done = run("table1")
-        assert done.returncode == 0, done.stderr
-    for variant in json.loads((runs / "demo-table1" / "ablation.json").read_text())["variants"]:
-        for stage, counts in variant["runs"][0]["metrics"]["stages"].items():
-            assert stage == "manifest" or counts["cached_shards"] == counts["shards"]
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("name", NEEDS_VOC)
 def test_a_grid_that_needs_real_photos_is_refused_in_one_line(ablate, name):
     done = ablate[0](name)
