@@ -14,6 +14,7 @@ from clipes.tasks.plan.run_inputs import RunInputs, Shards
 from clipes.tasks.plan.shard_plan import key_without_run
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.storage.layout import artifact_uri, row_uri
+from clipes_core.config.run import RunConfig
 from clipes_core.errors import PhotoError, TransientError
 
 
@@ -34,10 +35,15 @@ class TrueMasks(Stage):
     name, version = "true_masks", 1
     row, kind, workers = TrueMasksRow, PHOTO_ROWS, "cpu"
     needs_truth = True
+    enabled_by = "dataset.format=coco"
 
     @override
     def reads(self, inputs: RunInputs) -> dict[str, Any]:
         return {}
+
+    @override
+    def enabled(self, config: RunConfig) -> bool:
+        return config.dataset.format == "coco"
 
     @override
     def has_row(self, photo: Photo, inputs: RunInputs) -> bool:

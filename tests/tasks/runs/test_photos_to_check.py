@@ -75,5 +75,5 @@ def test_photos_of_an_unreadable_artifact_are_left_out_and_the_artifact_is_noted
 def test_the_run_of_an_earlier_version_is_refused(tmp_path):
     facts = plain_facts(tmp_path, *masks(tmp_path), photos=PHOTOS)
     older = {key: value for key, value in facts.status.run.items() if key != "vocabulary"}
-    with pytest.raises(UsageError, match="run it again to check its photos"):
+    with pytest.raises(UsageError, match="written by an earlier version of clipes: run it again"):
         photos_to_check(replace(facts.status, run=older), facts.artifacts)
