@@ -3,6 +3,7 @@ import os
 import re
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -32,16 +33,22 @@ def updated(progress, *counts):
 
 
 def shown_on(terminal, totals, done):
-    """Return the text that a terminal shows."""
+    """Return the text that a terminal shows. The output arrives in several pieces."""
     reading, stream = terminal
     seen = []
-    thread = threading.Thread(target=lambda: seen.append(os.read(reading, 1 << 16)))
+
+    def read():
+        with suppress(OSError):  # Linux reports the end of a pseudo-terminal's output as an error
+            while piece := os.read(reading, 1 << 16):
+                seen.append(piece)
+
+    thread = threading.Thread(target=read)
+    thread.start()
     with show_progress("demo", totals, done, stream):
         pass
-    stream.flush()
-    thread.start()
-    thread.join(timeout=5)
-    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen[0].decode())
+    stream.close()
+    thread.join()
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", b"".join(seen).decode())
 
 
 def test_the_last_lines_have_the_final_counts():
