@@ -53,7 +53,8 @@ class Backbone(ABC):
 
     Attributes:
         visual: the frozen network.
-        patch_size: side [px] of the square of pixels that one feature stands for. The sides of photos are multiples.
+        patch_size: side [px] of the square of pixels that one feature stands for. The sides of photos are multiples of
+            it.
         depth: number of blocks whose attention between patches `encode` can return.
     """
 

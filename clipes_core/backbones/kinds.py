@@ -28,7 +28,7 @@ def open_backbone(visual: Any, pooling: str, device: torch.device | str, precisi
         if kind.accepts(visual):
             return kind(visual, pooling, device, precision)
     raise WeightsError(
-        "expected an OpenCLIP ViT with torch.nn.MultiheadAttention and without attention pooling, or an OpenCLIP "
-        f"ResNet with attention pooling, got {type(visual).__name__}: "
+        "expected a plain ViT of OpenCLIP or timm, or an OpenCLIP ResNet with attention pooling, "
+        f"got {type(visual).__name__}: "
         "choose a clip.model such as ViT-B-16-quickgelu, ViT-B-32-quickgelu or ViT-L-14-quickgelu"
     )

@@ -23,8 +23,8 @@ class ResNetBackbone(Backbone):
     there is no attention with which CAMs could be refined.
 
     In fp16 and fast, the convolutions use half precision. The attention pooling uses float32 in every precision.
-    There is no bf16, which is for MLPs. Batch normalisation uses its stored statistics, which are folded into the
-    weights of the convolutions.
+    bf16 is not available, because it only concerns MLPs. Batch normalisation uses its stored statistics, which are
+    folded into the weights of the convolutions.
 
     Args:
         visual: visual tower of an OpenCLIP model that `accepts` accepts.

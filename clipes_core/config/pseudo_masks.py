@@ -76,13 +76,13 @@ class PromptsConfig(Section):
     )
     leave_out: tuple[str, ...] = Field(
         (),
-        description="Background words that do not take part, such as [water, sea]. Words that the vocabulary does not "
-        "have are ignored, but it must have one of them.",
+        description="Background words that do not take part, such as [water, sea]. The vocabulary must have at least "
+        "one of these words; clipes ignores the others.",
     )
     names: bool | tuple[str, ...] = Field(
         False,
-        description="If true, CLIP reads the name of each class instead of its words and synonyms; a list of class "
-        "names: only for these classes.",
+        description="If true, CLIP reads the name of each class instead of its words and synonyms. If this is a list "
+        "of class names, it does so only for these classes.",
     )
 
     @field_validator("template")

@@ -38,9 +38,9 @@ class CocoObject:
 def draw_objects(objects: Iterable[CocoObject], size_hw: tuple[int, int]) -> np.ndarray:
     """Draw the true mask of a photo.
 
-    Objects are drawn over each other: first the crowds as 255, because their outlines are rough, and objects in them
-    that are outlined on their own keep their class; then the other objects by their area, the largest first, because
-    the smaller one of two overlapping objects is usually in front; and objects of the same area in the given order.
+    Objects are drawn over each other. Crowds come first, as 255, because their outlines are rough; an object within a
+    crowd that has its own outline keeps its class. The other objects follow, the largest area first, because the
+    smaller of two overlapping objects is usually in front. Objects of the same area are drawn in the given order.
 
     Args:
         objects: objects of the photo, in the order of the annotation file.
@@ -98,7 +98,7 @@ def _checked_polygon(polygon: Any) -> list[float]:
         found = f"{len(polygon)} numbers" if isinstance(polygon, list) else repr(polygon)
         raise _bad(f"a polygon is {found}: it needs x and y of at least 3 points")
     if any(isinstance(number, bool) or not isinstance(number, int | float) for number in polygon):
-        raise _bad("a polygon has values that are no numbers")
+        raise _bad("a polygon has values that are not numbers")
     if not all(abs(number) <= LARGEST_COORDINATE for number in polygon):  # False for NaN, too
         raise _bad(f"a polygon has a coordinate that is not within {LARGEST_COORDINATE} pixels")
     return [float(number) for number in polygon]
@@ -111,7 +111,7 @@ def _rle_mask(rle: dict[str, Any], size_hw: tuple[int, int]) -> np.ndarray:
     counts = rle.get("counts")
     lengths = decompressed_counts(counts) if isinstance(counts, str) else counts
     if not isinstance(lengths, list) or not all(type(each) is int and 0 <= each <= height * width for each in lengths):
-        raise _bad("an RLE has counts that are no lengths of runs")
+        raise _bad("an RLE has counts that are not lengths of runs")
     if sum(lengths) != height * width:
         raise _bad(f"the counts of an RLE add up to {sum(lengths)}, and the photo has {height * width} pixels")
     pixels = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)

@@ -73,7 +73,7 @@ class TimmVit(nn.Module):
 def _problems(visual: TimmModel) -> Iterator[str]:
     trunk = visual.trunk
     if type(trunk) not in (VisionTransformer, Eva):
-        yield f"its image network is no plain ViT but timm's {type(trunk).__name__}"
+        yield f"its image network is not a plain ViT but timm's {type(trunk).__name__}"
         return
     if getattr(trunk, "rope", None) is not None:
         yield "its image network has rotary position embeddings"

@@ -47,7 +47,7 @@ def firings(logits: PhotoLogits, words: Sequence[str], known: Sequence[int | Non
     Args:
         logits: logits of all photos, with one column in `words` per word.
         words: the words.
-        known: for each word, its column in `logits.background`; None for a word that is no background word yet.
+        known: for each word, its column in `logits.background`; None for a word that is not a background word yet.
 
     Returns:
         For each class that a photo shows, one entry per word, the largest `share` first.

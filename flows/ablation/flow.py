@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 @flow(name="clipes-ablation", flow_run_name="{config.name}", on_running=[claim_flow_run], on_crashed=[wait_for_retry])
 def ablation(config: ConfigParameter, grid: Grid, only: tuple[str, ...] = (), fresh: bool = False) -> AblationResult:
-    """Run the variants of a config one after the other, each as a run of its own, and compare their figures.
+    """Run the variants of a config one after the other, each as a separate run, and compare their figures.
 
     The runs share the artifacts whose settings and inputs are equal. A run that fails does not stop the others.
 
@@ -76,7 +76,7 @@ def show_table(result: AblationResult) -> None:
 
 
 def run_variant(run: PlannedVariantRun, grid: Grid, fresh: bool) -> VariantRun:
-    """Run a variant as a flow run of its own, and return its metrics or the reason of its failure."""
+    """Run a variant as a separate flow run, and return its metrics or why it failed."""
     config = run.config
     uri = run_uri(config.store, config.name)
     try:

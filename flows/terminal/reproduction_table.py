@@ -1,4 +1,4 @@
-"""Print the outcome of a reproduction: the paper's table, possible reasons of differences, and what was left out."""
+"""Print the outcome of a reproduction: the paper's table, possible reasons for differences, and what was left out."""
 
 from collections.abc import Iterable
 

@@ -51,7 +51,7 @@ def print_word_ranking(
     for line in OF_SYNONYMS if ranking.found.classes else OF_BACKGROUND:
         console.print(line)
     if ranking.found.never:
-        console.print(f"on no photo fire: {', '.join(ranking.found.never)}")
+        console.print(f"words that fire on no photo: {', '.join(ranking.found.never)}")
     console.print("\nproposal for the vocabulary:")
     for line in lines:
         console.print(line)

@@ -48,7 +48,7 @@ def _one_line(value: Any) -> Any:
 
 
 def _with_text_keys(value: Any) -> Any:
-    """Return labels and what belongs to them. A label may be a number; None stands for no labels."""
+    """Return a mapping with its labels as text. A label may be a number; None stands for no labels."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):
@@ -56,7 +56,7 @@ def _with_text_keys(value: Any) -> Any:
     if wrong := [key for key in value if type(key) not in (str, int, float)]:
         raise ValueError(f"YAML reads a label as {wrong[0]}; put it in quotes")
     if wrong := [key for key in map(str, value) if not key.strip() or not key.isprintable()]:
-        raise ValueError(f"{wrong[0]!r} is no label; use printable characters")
+        raise ValueError(f"{wrong[0]!r} is not a label; use printable characters")
     return {str(key): item for key, item in value.items()}
 
 
@@ -74,7 +74,7 @@ ByLabel = Annotated[dict[str, dict[str, str]], BeforeValidator(_with_text_keys)]
 class Grid(Section):
     """The content of a grid's file; `load_grid` also checks it as a whole.
 
-    A grid has either `axes`, whose product are its variants, or a list of `variants`.
+    A grid has either `axes`, whose combinations are its variants, or a list of `variants`.
     """
 
     name: str = Field(description="Name of the file without its extension.")
@@ -92,7 +92,7 @@ class Grid(Section):
         description="Key of a seed -> its values. Each variant has a run for each value; several keys change together.",
     )
     reference: str | None = Field(
-        None, description="Label of the variant that differences refer to. null: the first variant."
+        None, description="Label of the variant with which the others are compared. null: the first variant."
     )
     show: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
         min_length=1, description="The figures; see `clipes.tasks.ablation.figures`."
@@ -119,7 +119,7 @@ class Grid(Section):
 
     @property
     def reference_label(self) -> str:
-        """The label of the variant that differences refer to."""
+        """The label of the variant with which the others are compared."""
         return self.reference or self.all_variants[0].label
 
     @property
@@ -204,7 +204,7 @@ def _or_similar(name: str, known: list[str]) -> str:
 def _problems(grid: Grid) -> Iterator[str]:
     """Yield what is wrong with a grid whose keys and types are right."""
     if bool(grid.axes) == bool(grid.variants):
-        yield "state either axes or variants, and at least one of them"
+        yield "state either axes or variants, with at least one entry"
         return
     empty = [axis for axis, labelled in grid.axes.items() if not labelled]
     yield from (f"axes.{axis}: the axis is empty; add a label with settings, or delete the axis" for axis in empty)
@@ -242,7 +242,7 @@ def _conflicts(grid: Grid) -> Iterator[str]:
     for place, labelled in {**places, "seeds": {"": grid.seeds}}.items():
         for key in dict.fromkeys(key for settings in labelled.values() for key in settings):
             if (other := deciding.setdefault(key, place)) != place:
-                yield f"{place}: {other} sets {key}, too; delete one of them"
+                yield f"{place}: {other} also sets {key}; delete one of the two settings"
 
 
 def _problems_of_published(grid: Grid, labels: list[str]) -> Iterator[str]:

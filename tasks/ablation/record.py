@@ -104,7 +104,9 @@ def record_ablation(config: RunConfig, grid: Grid, runs: Sequence[PlannedVariant
     """
     last = RunFiles(config.store, config.name).read_run()
     if last is not None and "ablation" not in last:
-        raise ConfigError(f"{config.name} is a run, and the ablation would replace its files: choose another --name")
+        raise ConfigError(
+            f"{config.name} is the name of a run, whose files the ablation would replace: choose another --name"
+        )
     with claimed(claims_uri(config.store, "run", config.name), f"ablation {config.name}", ADVICE) as claim:
         record = AblationRecord(config, grid, runs, claim)
         with closed_if_it_fails(record.close):

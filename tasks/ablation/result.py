@@ -76,7 +76,7 @@ class AblationResult:
 
     @property
     def reference(self) -> VariantResult | None:
-        """The variant that differences refer to; None if it did not run."""
+        """The variant with which the others are compared; None if it did not run."""
         return next((each for each in self.variants if each.variant.label == self.grid.reference_label), None)
 
     @property

@@ -40,7 +40,7 @@ def nested_settings(settings: Settings) -> dict[str, Any]:
         for section in sections:
             place = place.setdefault(section, {})
             if not isinstance(place, dict):
-                raise ConfigError(f"{key}: {section} has a value of its own; delete one of them")
+                raise ConfigError(f"{key}: {section} also has a value; delete one of the two settings")
         place[name] = value
     return nested
 
@@ -65,7 +65,7 @@ def _settings_of_grid(values: Any) -> dict[str, Any]:
 def _check_keys(values: Mapping[Any, Any]) -> None:
     for key, value in values.items():
         if not isinstance(key, str) or not key.isprintable() or not key.strip():
-            raise ValueError(f"{key!r} is no setting; write settings such as {{cam.refine: mhsa}}")
+            raise ValueError(f"{key!r} is not a setting; write settings such as {{cam.refine: mhsa}}")
         if isinstance(value, Mapping):
             _check_keys(value)
 

@@ -1,4 +1,4 @@
-"""The runs of an ablation: one for each variant and seed of its grid, each with a name and a config of its own."""
+"""The runs of an ablation: one for each variant and seed of its grid, each with its own name and config."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass

@@ -31,16 +31,16 @@ def synonyms(
     ] = False,
     word: Annotated[
         list[str] | None,
-        typer.Option("--word", metavar="TEXT", help="A word, or several words, to rank; may be given several times."),
+        typer.Option("--word", metavar="TEXT", help="Word or phrase to rank; may be given several times."),
     ] = None,
     words: Annotated[
         str | None,
         location_option(
-            "--words", "FILE", "File with one word per line to rank; instead of clipes's background words."
+            "--words", "FILE", "File of words to rank, one per line. Background words in it replace the shipped scenes."
         ),
     ] = None,
     wordnet: Annotated[
-        bool, typer.Option("--wordnet/--no-wordnet", help="Whether to rank WordNet's words for the classes.")
+        bool, typer.Option("--wordnet/--no-wordnet", help="Also rank the words that WordNet gives for the classes.")
     ] = True,
     related: Annotated[
         bool, typer.Option("--related", help="Also rank WordNet's next broader and narrower words.")

@@ -14,7 +14,7 @@ FEWEST_RANKED = 5  # a rank correlation of fewer variants says nothing
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two figures, of which the paper reports different numbers.
+    """Two figures for which the paper reports different numbers.
 
     Attributes:
         what: what the two figures have in common: a figure of two variants, or a variant with two figures.
@@ -63,7 +63,7 @@ def comparisons(table: AblationTable) -> list[Comparison]:
 
 
 def agreement_lines(table: AblationTable, every: bool) -> list[str]:
-    """Return sentences on the agreement with the paper: how many of its orders hold, then the single comparisons.
+    """Return sentences on the agreement with the paper: in how many pairs its order holds, then the single pairs.
 
     Args:
         table: the table. If the paper reports fewer than two comparable numbers, there are no sentences.
@@ -73,7 +73,7 @@ def agreement_lines(table: AblationTable, every: bool) -> list[str]:
     if not compared:
         return []
     against, agreeing = ([each for each in compared if each.agrees is agrees] for agrees in (False, True))
-    first = f"The order of the paper's numbers holds here in {len(agreeing)} of {len(compared)} cases."
+    first = f"The order is the same as in the paper for {len(agreeing)} of {len(compared)} pairs of numbers."
     return [first, *(each.sentence for each in (*against, *(agreeing if every else ())))]
 
 

@@ -23,11 +23,11 @@ class Bar:
         cell: the cell.
         number: its mean, formatted.
         spread: its mean with the lowest and the highest value, formatted.
-        difference: its difference to the reference, formatted; empty if the reference was not run.
+        difference: its difference from the reference, formatted; empty if the reference was not run.
         better: whether the variant is better than the reference; None if it is neither better nor worse.
         length: length of the bar, as a share of the longest possible.
-        ends: where the lowest and the highest value lie, likewise; None if there is only one value.
-        paper: where the paper's number lies, likewise; None if there is none.
+        ends: where the lowest and the highest value lie, as such shares; None if there is only one value.
+        paper: where the paper's number lies, as such a share; None if there is none.
     """
 
     row: Row

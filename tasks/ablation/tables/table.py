@@ -15,7 +15,7 @@ class Cell:
 
     Attributes:
         by_seed: seed, as text -> value of its run, without the runs that have none.
-        difference: mean difference to the reference variant, over the seeds that both have; None if there is none, or
+        difference: mean difference from the reference variant, over the seeds that both have; None if there is none, or
             if this is the reference.
         published: the number of the paper; None if there is none.
     """

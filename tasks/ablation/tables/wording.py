@@ -47,11 +47,11 @@ def explanations(table: AblationTable) -> list[str]:
     if table.repeats > 1:
         lines.append("A number is the mean over the seeds, with the lowest and the highest value in brackets.")
     if any(map(table.differs, range(len(table.columns)))):
-        lines.append(f"{DIFFERENCE} is the difference to {table.reference}.")
+        lines.append(f"{DIFFERENCE} is the difference from {table.reference}.")
     if table.published_on:
         lines.append(
-            f"The paper's numbers are of {table.published_on}, those of this table of {table.data}. "
-            "On other photos, compare their order."
+            f"The paper's numbers were measured on {table.published_on}, those of this table on {table.data}. "
+            "If the photos differ, compare only the order of the numbers."
         )
     if table.absent:
         lines.append(f"No run has these figures: {', '.join(table.absent)}.")

@@ -19,12 +19,13 @@ CRF_IMAGE = (
     "colour subtracted and wrapped to 8 bits (crf.image: reference)"
 )
 CRF_BUILD = (
-    "how pydensecrf is compiled matters: a rebuilt one moved a user of the published program from 71.1 to 75.0 points"
+    "the build of pydensecrf: a user of the published program got 71.1 % with one build, and 75.0 % after rebuilding it"
 )
 TRAINING = (
-    "the training: its seed is not known; clipes starts from torchvision's ImageNet weights, and the recipe that the "
-    "paper uses from Caffe's",
-    "the paper's VOC val is quoted elsewhere as 72.2 and 72.7: a number belongs to its initial weights",
+    "the training: the paper does not state its seed; clipes starts from torchvision's ImageNet weights, but the "
+    "paper's recipe starts from Caffe's",
+    "the initial weights: other papers quote the paper's score on VOC val as 72.2 and 72.7; compare only scores with "
+    "the same initial weights",
 )
 COCO_TRAINING = "the paper states neither the learning rate nor the number of iterations for COCO"
 
@@ -38,7 +39,7 @@ class Comparison:
         published: the number.
         measured: the same score of a run, in the unit of the number; None if the run has no such score.
         run: name of the run.
-        reasons: possible reasons of the difference, the most important first; or why there is no score.
+        reasons: possible reasons for the difference, the most important first; or why there is no score.
     """
 
     number_id: str
@@ -60,7 +61,7 @@ class Reproduction:
     Attributes:
         data: name of the data set, such as voc12.
         photos: the photos in a line, for each part that ran.
-        deviations: what distinguishes the photos, the weights and the settings from those of the paper.
+        deviations: differences of the photos, the weights and the settings from the paper's.
         comparisons: the published and the measured numbers.
         left_out: the parts that did not run, with the reason.
     """
@@ -84,7 +85,7 @@ def compare(result: AblationResult, config: RunConfig, deviations: Sequence[str]
     Args:
         result: the runs of the grid.
         config: config of the grid.
-        deviations: what distinguishes the photos, the weights and the settings from those of the paper.
+        deviations: differences of the photos, the weights and the settings from the paper's.
     """
     found = {
         number_id: _compared(number_id, figure, variant, config, deviations)

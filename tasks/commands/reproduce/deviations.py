@@ -1,4 +1,4 @@
-"""Find what distinguishes the photos and settings of a config from those of the paper."""
+"""Find differences of the photos, the weights and the settings of a config from the paper's."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
@@ -57,7 +57,7 @@ def check_split_size(data: str, split: str, listing: Listing) -> Finding:
     if published is None:
         known = ", ".join(f"{each.split} ({each.photos})" for each in published_splits(data).values())
         return Finding(
-            PAPER, None, f"the split {name} with its {total} photos is none of the paper's splits, which are {known}"
+            PAPER, None, f"the split {name} ({total} photos) is not one of the paper's splits, which are {known}"
         )
     counted, kind = total, "photos"
     if published.labelled:
@@ -68,8 +68,8 @@ def check_split_size(data: str, split: str, listing: Listing) -> Finding:
     return Finding(
         PAPER,
         None,
-        f"{name} has {counted} {kind}, but the paper's {name} has {published.photos}: scores of other photos are other "
-        f"numbers, so do not expect those of the paper.{is_another}",
+        f"{name} has {counted} {kind}, but the paper's {name} has {published.photos}: scores on different photos "
+        f"cannot be compared.{is_another}",
     )
 
 
@@ -103,8 +103,8 @@ def check_true_masks(listing: Listing, has_borders: bool) -> Iterator[Finding]:
                 PAPER,
                 None,
                 f"none of {len(ids)} opened true masks has the value {IGNORE_INDEX}, which marks the borders of "
-                "objects in VOC's true masks; if the borders became background, all scores are lower: use the original "
-                "masks",
+                "objects in VOC's true masks; if a conversion turned the borders into background, all scores are "
+                "lower: use the original masks",
             )
 
 

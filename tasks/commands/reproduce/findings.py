@@ -1,4 +1,4 @@
-"""All checks of a reproduction: those of `clipes check`, and those of what distinguishes it from the paper."""
+"""All checks of a reproduction: those of `clipes check`, and a comparison of its inputs with the paper's."""
 
 from collections.abc import Iterable, Iterator
 

@@ -12,8 +12,8 @@ from clipes_core.errors import ConfigError
 
 Part = Literal["pseudo-masks", "segmenters"]
 MASKS_SPLIT = {"voc12": "train", "coco14": "train2014"}  # data set -> split of the paper's pseudo masks
-REPRODUCTIONS = CONFIGS / "reproductions"  # grids; the ids of the published numbers stand in them
-# The masks that the paper's numbers belong to come from a CRF that reads this image.
+REPRODUCTIONS = CONFIGS / "reproductions"  # grids, which name the published numbers by their ids
+# The paper's numbers were measured on masks of a CRF that reads this image.
 PUBLISHED_PROGRAM = ("crf.image=reference",)
 
 
@@ -51,7 +51,7 @@ def paper_runs(data: str, part: Part, overrides: Sequence[str], given: Mapping[s
 
     Args:
         data: voc12 or coco14.
-        part: which of the paper's tables: those of pseudo masks, or those of segmenters.
+        part: pseudo-masks for the paper's tables of pseudo masks, segmenters for those of segmenters.
         overrides: the user's settings `key=value`, which replace those of the paper.
         given: nested dict of values that belong to the machine, such as the store and dataset.root.
 

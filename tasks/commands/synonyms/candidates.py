@@ -86,7 +86,7 @@ def background_request(vocabulary: Vocabulary, own: Sequence[str]) -> WordReques
     }
     shared = [word for word in own if of_classes & _tokens(word)]
     if shared:
-        logger.warning("left out, because a class has these words: %s", ", ".join(shared))
+        logger.warning("left out, because they share a word with a class: %s", ", ".join(shared))
     further = [word for word in own or scene_words() if not of_classes & _tokens(word)]
     return WordRequest(background=_unique([*vocabulary.background_words, *further]))
 

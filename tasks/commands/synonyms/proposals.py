@@ -26,10 +26,10 @@ def proposed_vocabulary(vocabulary: Vocabulary, found: WordFindings) -> Vocabula
 
 
 def best_words(ranking: ClassRanking) -> tuple[str, ...]:
-    """Return the words of a class down to its best current word, at most MOST_WORDS; empty if that is the best one.
+    """Return the words of a class from the best one down to its best current word, at most MOST_WORDS.
 
-    It is also empty if the ranking rests on few photos. Words that WordNet gives for a meaning that no current word has
-    are left out: a person must choose those.
+    The result is empty if a current word is the best, or if the ranking rests on few photos. Words that WordNet gives
+    for a meaning that no current word has are left out: a person must choose those.
     """
     candidates = [each.candidate for each in ranking.ranked]
     meant = {each.sense for each in candidates if each.source == "vocabulary"}
@@ -43,9 +43,9 @@ def best_words(ranking: ClassRanking) -> tuple[str, ...]:
 
 
 def new_background_words(seen: Sequence[SeenWord]) -> tuple[str, ...]:
-    """Return the words that are no background words yet and whose mean score on the photos of a class is above even.
+    """Return the new words whose mean score on the photos of a class is above an even part.
 
-    These are at most MOST_NEW words, the largest score first.
+    A word is new if it is not a background word yet. At most MOST_NEW words are returned, the largest score first.
     """
     new = [each.firing for each in seen if not each.known and each.firing.share > each.firing.even]
     strongest = sorted(new, key=lambda firing: -firing.share / firing.even)
@@ -107,10 +107,10 @@ def check_target(path: str) -> None:
     """Check that no file exists where the vocabulary is to be written.
 
     Raises:
-        UsageError: the file exists, or the place is no local path.
+        UsageError: the file exists, or the place is not a local path.
     """
     if is_uri(path):
-        raise UsageError(f"--to: {path} is no local path; write the vocabulary to a local file, and copy it")
+        raise UsageError(f"--to: {path} is not a local path; write the vocabulary to a local file, and copy it")
     if os.path.lexists(path):
         raise UsageError(f"--to: {path} exists already; name a new file, or delete this one")
 

@@ -178,8 +178,8 @@ def _check_first_id(uri: str, lines: Iterable[str], vocabulary: Vocabulary) -> I
             f"start at 0 ({first}), as in the lists of CLIP-ES: subtract 1 from each id, or use dataset.format=list"
         )
     yield Remark(
-        f"clipes read the class ids of the list from 0 ({first}), as in the lists of CLIP-ES, but no line has the id "
-        f"0: if {first} is 1 in this list, subtract 1 from each id"
+        f"clipes assumed that the class ids of the list start at 0 ({first}), as in the lists of CLIP-ES, but no line "
+        f"has the id 0: if {first} has the id 1 in this list, subtract 1 from each id"
     )
 
 

@@ -40,7 +40,7 @@ class PublishedNumber(Section):
         if self.to is not None and self.to <= self.value:
             raise ValueError("to: must be larger than value")
         if self.figure is not None and self.figure.partition(".")[0] not in {scored.key for scored in SCORED}:
-            raise ValueError(f"figure: {self.figure!r} is no score; use one such as initial_cam or initial_cam.bird")
+            raise ValueError(f"figure: {self.figure!r} is not a score; use one such as initial_cam or initial_cam.bird")
         if self.figure is not None and self.settings is None:
             raise ValueError("settings: must be set, because figure is set")
         return self
@@ -106,7 +106,7 @@ def read_published(path: Path) -> PublishedFacts:
     """Read and check a file of published numbers.
 
     Raises:
-        ConfigError: the file is no YAML, or a key or value is invalid. The message has one line per error.
+        ConfigError: the file is not YAML, or a key or value is invalid. The message has one line per error.
     """
     try:
         text = path.read_text()

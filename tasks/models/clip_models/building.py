@@ -10,8 +10,8 @@ def build_clip(architecture: dict[str, Any]) -> "CLIP | CustomTextCLIP":
     """Build a network with initial weights.
 
     Args:
-        architecture: content of an OpenCLIP file of a model. `custom_text` decides whether the text network is a part
-            of its own, so that the names of its tensors start with `text.`.
+        architecture: content of an OpenCLIP file of a model. `custom_text` decides whether the text network is a
+            separate module, so that the names of its tensors start with `text.`.
     """
     from open_clip.model import CLIP, CustomTextCLIP
 

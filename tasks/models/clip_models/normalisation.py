@@ -22,8 +22,8 @@ def tag_normalisation(entry: Mapping[str, Any]) -> Normalisation | None:
 def usual_normalisation(model_name: str, architecture: dict[str, Any]) -> Normalisation | None:
     """Return the normalisation that all of OpenCLIP's weights of a model have; None if it is that of OpenAI's CLIP.
 
-    It serves for weights from a file, which do not say how photos are normalised. If the weights of a model differ in
-    it, or there are none, it is that of OpenAI's CLIP.
+    Weights from a file do not say how photos are normalised, so clipes uses this normalisation for them. If OpenCLIP
+    has no weights of the model, or several with different normalisations, it is that of OpenAI's CLIP.
     """
     if "timm_model_name" not in architecture["vision_cfg"] and "hf_tokenizer_name" not in architecture["text_cfg"]:
         return None  # without importing OpenCLIP, which takes seconds

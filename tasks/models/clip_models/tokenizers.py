@@ -66,7 +66,7 @@ class HubTokenizer:
         except Exception as exc:  # `tokenizers` raises the base class for a damaged file
             raise WeightsError(
                 f"{path}: expected a tokenizer in the format of Hugging Face, with {config_path.name} beside it, found "
-                f"another content ({first_line(exc)}); download both files again"
+                f"something else ({first_line(exc)}); download both files again"
             ) from exc
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
@@ -107,9 +107,9 @@ class HubTokenizer:
         return ids
 
     def _add_marks(self, config: dict[str, Any], path: Path) -> None:
-        """Add a start and an end token to each text as the config says, as the versions 4 of transformers do for Gemma.
+        """Add a start and an end token to each text as the config says, as version 4 of transformers does for Gemma.
 
-        The later versions take the marks from tokenizer.json, which agrees with the config if version 4 has written it.
+        Later versions take the marks from tokenizer.json, which agrees with the config if version 4 wrote both files.
         """
         from tokenizers.processors import TemplateProcessing
 

@@ -18,7 +18,7 @@ def test_each_network_is_opened_by_the_backbone_of_its_kind():
 
 def test_refuses_networks_of_other_kinds():
     advice = "choose a clip.model such as ViT-B-16-quickgelu, ViT-B-32-quickgelu or ViT-L-14-quickgelu"
-    kinds = "without attention pooling, or an OpenCLIP ResNet with attention pooling"
+    kinds = "a plain ViT of OpenCLIP or timm, or an OpenCLIP ResNet with attention pooling"
     with pytest.raises(WeightsError, match=f"{kinds}, got Linear: {advice}"):
         open_backbone(torch.nn.Linear(1, 1), "patch_mean", "cpu", "fp32")
 

@@ -99,14 +99,14 @@ def test_a_pooling_that_the_network_does_not_have_is_refused(network, pooling, p
 def test_networks_of_another_layout_are_refused_with_the_reason(network, reason):
     visual = timm_clip(network).visual
     assert timm_problem(visual) == reason
-    with pytest.raises(WeightsError, match="expected an OpenCLIP ViT"):
+    with pytest.raises(WeightsError, match="expected a plain ViT of OpenCLIP or timm"):
         open_backbone(visual, "cls", "cpu", "fp32")
 
 
 @pytest.mark.parametrize(
     ("name", "settings", "reason"),
     [
-        ("convnext_tiny", {}, "its image network is no plain ViT but timm's ConvNeXt"),
+        ("convnext_tiny", {}, "its image network is not a plain ViT but timm's ConvNeXt"),
         ("vit_base_mci_224", {"pool": "token"}, "its image network finds the patches with several convolutions"),
         (
             "vit_base_patch16_clip_224",

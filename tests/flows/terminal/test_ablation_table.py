@@ -41,7 +41,7 @@ def test_the_table_is_printed_with_differences_the_paper_and_the_agreement(monke
         "MHSA 42.0 ref. 68.2",
         "CAA 43.6 +1.6 70.8",
     ]
-    assert "The order of the paper's numbers holds here in 1 of 1 cases." in lines
+    assert "The order is the same as in the paper for 1 of 1 pairs of numbers." in lines
     assert not any(line.startswith("Agrees") for line in lines)
     assert lines[-1] == "The paper says so."
 

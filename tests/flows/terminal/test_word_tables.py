@@ -52,7 +52,7 @@ def test_the_background_words_of_the_named_classes():
     assert lines[0] == "boat: 20 photos, even part 0.050, 1 of 2 words fire"
     assert lines[2] == "water 50 % 10 % 0.200 0.010 yes photo 3"
     assert "cow: 20 photos, even part 0.050, 11 of 12 words fire, the first 10 are" in lines
-    assert "on no photo fire: mud" in lines
+    assert "words that fire on no photo: mud" in lines
     assert not any(line.startswith("boat") for line in printed(WordFindings((), words), ["cow"]))
     assert "dog: no photos" in printed(WordFindings((), words), ["cow", "dog"])
 

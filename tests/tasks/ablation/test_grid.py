@@ -64,13 +64,13 @@ BROKEN = {
     "unknown cost": ({"show": "[masks.hours]"}, "show: masks.hours: unknown figure"),
     "figures are no list": ({"show": "initial_cam"}, "show: expected a list, such as [initial_cam, pseudo_mask]"),
     "a date": ({"variants": "{A: {prompts.template: 2020-01-01}}"}, "prompts.template: expected text, a number or a"),
-    "key is no text": ({"variants": "{A: {3: 4}}"}, "variants.A: 3 is no setting; write settings such as"),
+    "key is no text": ({"variants": "{A: {3: 4}}"}, "variants.A: 3 is not a setting; write settings such as"),
     "other name": ({"settings": "{name: x}"}, "settings: name is the same for all runs; use the option --name"),
     "other store": (
         {"variants": "{A: {store: x}}"},
         "variants.A: store is the same for all runs; use the option --store",
     ),
-    "empty label": ({"variants": "{' ': {}}"}, "variants: ' ' is no label; use printable characters"),
+    "empty label": ({"variants": "{' ': {}}"}, "variants: ' ' is not a label; use printable characters"),
     "too many runs": (
         {"seeds": f"{{train.seed: {list(range(501))}}}"},
         "the grid has 1,002 runs, and at most 1,000 are",
@@ -81,7 +81,7 @@ BROKEN = {
     "unknown reference": ({"reference": "C"}, "reference: C: the grid has no such variant; there are: A, B"),
     "published of nothing": ({"published": "{C: {}}"}, "published: C: the grid has no such variant"),
     "published but not shown": ({"published": "{A: {segmenter: x}}"}, "published.A: segmenter: the grid does not show"),
-    "seeds and axis": ({"seeds": "{cam.power: [1]}"}, "seeds: variants sets cam.power, too"),
+    "seeds and axis": ({"seeds": "{cam.power: [1]}"}, "seeds: variants also sets cam.power"),
     "uneven seeds": ({"seeds": "{train.seed: [1], dataset.seed: [1, 2]}"}, "seeds: each key needs the same number"),
     "no seeds": ({"seeds": "{train.seed: []}"}, "seeds: each key needs the same number of values, and at least one"),
 }
@@ -100,7 +100,7 @@ def test_a_broken_grid_is_refused_in_a_line_that_names_the_file(case, tmp_path):
 
 def test_two_axes_must_not_decide_the_same_setting(tmp_path):
     axes = "{a: {one: {cam.power: 1}}, b: {two: {cam.power: 2}}}"
-    with pytest.raises(ConfigError, match=r"axes\.b: axes\.a sets cam\.power, too; delete one of them"):
+    with pytest.raises(ConfigError, match=r"axes\.b: axes\.a also sets cam\.power; delete one of the two"):
         grid_of(tmp_path, f"title: T\naxes: {axes}\nshow: [initial_cam]")
 
 

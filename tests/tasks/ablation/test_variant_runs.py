@@ -74,7 +74,10 @@ def test_an_override_of_what_the_grid_varies_is_refused(ablation):
         ("{A: {cam.power: x}}", "grid my grid: A: cam.power: "),
         ("{A: {prompts.names: [boot]}}", "grid my grid: A: prompts.names: boot: the vocabulary has no such class"),
         ("{A: {cam: 3}}", "grid my grid: A: cam: "),
-        ("{A: {cam: 3, cam.power: 1}}", "grid my grid: A: cam.power: cam has a value of its own; delete one of them"),
+        (
+            "{A: {cam: 3, cam.power: 1}}",
+            "grid my grid: A: cam.power: cam also has a value; delete one of the two",
+        ),
         ("{A: {}}\nseeds: {train.sead: [1]}", "grid my grid: A: train.sead: unknown key; did you mean train.seed?"),
     ],
 )

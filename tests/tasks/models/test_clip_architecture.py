@@ -67,7 +67,7 @@ def test_an_unknown_name_is_an_error_with_similar_names(name, similar):
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("convnext_base", "its image network is no plain ViT but timm's ConvNeXt"),
+        ("convnext_base", "its image network is not a plain ViT but timm's ConvNeXt"),
         ("coca_ViT-B-32", "it is a CoCa model"),
         ("xlm-roberta-base-ViT-B-32", "its text network xlm-roberta-base belongs to the transformers library"),
         ("EVA02-B-16", "its image network has rotary position embeddings"),

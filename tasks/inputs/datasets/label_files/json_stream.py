@@ -34,7 +34,7 @@ class Item:
 class JsonLists:
     """The lists in the object of a JSON file. Only one item of a list is in memory at a time.
 
-    Values of the object that are no lists are checked and dropped.
+    Values of the object that are not lists are checked and dropped.
 
     Args:
         file: the file; read from its start to its end.

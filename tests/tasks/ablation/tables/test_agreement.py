@@ -17,7 +17,7 @@ def test_variants_and_scores_are_compared_in_the_order_of_the_paper(refinements)
 def test_the_sentences_count_the_orders_that_hold_and_state_the_runs(refinements):
     few, every = (agreement_lines(table_of(refinements), each) for each in (False, True))
     assert few == [
-        "The order of the paper's numbers holds here in 3 of 4 cases.",
+        "The order is the same as in the paper for 3 of 4 pairs of numbers.",
         "Disagrees with the paper: pseudo mask: MHSA < CAA in the paper (72.1 and 75.0), but not here (46.0 and 45.0; "
         "in 0 of 3 runs).",
     ]

@@ -45,7 +45,7 @@ def test_classes_have_a_section_of_their_own(written):
 def test_the_summary_states_agreement_and_disagreement(written):
     summary = section(written, "summary")
     assert summary.one("li", having="warn").text.startswith("Disagrees with the paper: pseudo mask: MHSA < CAA")
-    assert "3 of 4 cases" in summary.text
+    assert "3 of 4 pairs of numbers" in summary.text
     assert "The paper says so." in summary.text
 
 

@@ -27,9 +27,9 @@ def test_the_explanations_name_the_photos_of_both_sides(refinements):
     assert lines == [
         "Scores are mIoU in %; the score of a class is its IoU in %.",
         "A number is the mean over the seeds, with the lowest and the highest value in brackets.",
-        "+/- is the difference to MHSA.",
-        "The paper's numbers are of voc12 train, those of this table of scenes, 6 photos. On other photos, compare "
-        "their order.",
+        "+/- is the difference from MHSA.",
+        "The paper's numbers were measured on voc12 train, those of this table on scenes, 6 photos. "
+        "If the photos differ, compare only the order of the numbers.",
         "No run has these figures: train (refined CAM).",
     ]
 

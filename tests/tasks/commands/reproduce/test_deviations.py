@@ -50,7 +50,7 @@ def test_a_split_of_the_papers_size_is_accepted(data, split, photos):
         ("train", 5717, "The list seems to be ImageSets/Main/train.txt, the list for detection"),
         ("train", 10_582, "The list seems to be that of train_aug"),
         ("train_aug", 11_355, "which include photos of val"),
-        ("few", 3, "is none of the paper's splits, which are train_aug (10582), train (1464), val (1449)"),
+        ("few", 3, "is not one of the paper's splits, which are train_aug (10582), train (1464), val (1449)"),
     ],
 )
 def test_another_split_is_a_warning_that_names_the_list(split, count, words):

@@ -98,7 +98,7 @@ def test_background_words_are_those_of_the_vocabulary_and_of_clipes_without_word
 def test_own_background_words_replace_those_of_clipes(caplog):
     found = background_request(VOCABULARY, ["harbour", "old barn"])
     assert found.background == ("sky", "harbour")
-    assert "left out, because a class has these words: old barn" in caplog.text
+    assert "left out, because they share a word with a class: old barn" in caplog.text
 
 
 def test_the_shipped_scenes_are_many_different_words():

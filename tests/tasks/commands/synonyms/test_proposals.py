@@ -107,7 +107,7 @@ def test_a_written_vocabulary_is_read_as_proposed(tmp_path):
 
 def test_a_vocabulary_is_written_to_a_new_local_file(tmp_path):
     check_target(str(tmp_path / "new.yaml"))
-    with pytest.raises(UsageError, match="is no local path"):
+    with pytest.raises(UsageError, match="is not a local path"):
         check_target("s3://bucket/new.yaml")
     (tmp_path / "link.yaml").symlink_to(tmp_path / "nothing")
     with pytest.raises(UsageError, match="exists already; name a new file"):

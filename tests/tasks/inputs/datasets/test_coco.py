@@ -126,8 +126,10 @@ def test_a_list_that_counts_class_ids_from_one_is_refused(folder, animals):
 @pytest.mark.parametrize(("rows", "notes"), [("a 1\n", 1), ("a 1 0\n", 0), ("a\nb 0\n", 0), ("a x\nb 1\n", 1)])
 def test_a_list_that_may_count_class_ids_from_one_is_noted(folder, animals, rows, notes):
     folder.write({"train.txt": rows, "images/a.jpg": "", "images/b.jpg": ""})
-    note = "clipes read the class ids of the list from 0 (dog), as in the lists of CLIP-ES, but no line has the id 0: "
-    note += "if dog is 1 in this list, subtract 1 from each id"
+    note = (
+        "clipes assumed that the class ids of the list start at 0 (dog), as in the lists of CLIP-ES, but no line has "
+    )
+    note += "the id 0: if dog has the id 1 in this list, subtract 1 from each id"
     assert read(folder, animals, f"{folder.uri}/train.txt").notes == (note,) * notes
 
 

@@ -66,7 +66,7 @@ def test_the_settings_of_a_number_are_valid(number_id, tmp_path):
         ({"value": "much"}, r"published\.yaml\.numbers\.mine\.value: Input should be a valid number"),
         ({"valeu": 1}, r"published\.yaml\.numbers\.mine\.valeu: unknown key"),
         ({"to": 50}, "to: must be larger than value"),
-        ({"figure": "initial"}, "figure: 'initial' is no score"),
+        ({"figure": "initial"}, "figure: 'initial' is not a score"),
         ({"figure": "initial_cam"}, "settings: must be set"),
     ],
 )

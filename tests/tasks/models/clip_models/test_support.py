@@ -11,7 +11,7 @@ REFUSED = {
     r"its image network has rotary position embeddings": r"EVA02-[BL]-.*|PE-Core-.*",
     r"the blocks of its image network have another layout \(EvaBlockPostNorm of timm\)": r"EVA02-E-.*",
     r"its image network finds the patches with several convolutions": r"ViTamin-.*|MobileCLIP2?-B",
-    r"its image network is no plain ViT but timm's (ConvNeXt|FastVit|SwinTransformer|VisionTransformerRelPos)": (
+    r"its image network is not a plain ViT but timm's (ConvNeXt|FastVit|SwinTransformer|VisionTransformerRelPos)": (
         r"convnext_.*|MobileCLIP2?-S\d|swin_.*|vit_relpos_.*"
     ),
     r"it is a CoCa model, which pools the image with many queries for captions": r"coca_.*",
