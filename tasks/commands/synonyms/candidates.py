@@ -4,6 +4,8 @@ import logging
 import re
 from collections.abc import Iterable, Sequence
 
+from pydantic import ValidationError
+
 from clipes.tasks.commands.check.words import token_counts
 from clipes.tasks.commands.init.word_proposals import read_proposals
 from clipes.tasks.commands.synonyms.wordnet import WordNet
@@ -64,8 +66,10 @@ def class_request(
 
     Raises:
         ConfigError: WordNet is not on this machine, and there are no own words.
-        UsageError: no class is named, or a class has no candidate other than its current words.
+        UsageError: no class is named, a class has no candidate other than its current words, or an own word cannot be
+            used.
     """
+    _check_own(own)
     if not names:
         raise UsageError(f"name a class, or add --background; the classes are: {', '.join(vocabulary.ids)}")
     database = _wordnet(related, optional=bool(own)) if wordnet else None
@@ -77,7 +81,11 @@ def background_request(vocabulary: Vocabulary, own: Sequence[str]) -> WordReques
     """Collect background words: those of the vocabulary, and the user's own or, if there are none, those of clipes.
 
     Words that share a word with a class are left out. If they are the user's, a warning names them.
+
+    Raises:
+        UsageError: an own word cannot be used.
     """
+    _check_own(own)
     of_classes = {
         token
         for entry in vocabulary.classes
@@ -106,6 +114,20 @@ def check_lengths(config: RunConfig, words: Sequence[str]) -> None:
                 f"{made[sentence][:60]!r} has {count} tokens in the template, but CLIP reads at most {limit}: "
                 "shorten it"
             )
+
+
+def _check_own(words: Sequence[str]) -> None:
+    """Check that each word can be the name of a class: the run reads it as one.
+
+    Raises:
+        UsageError: a word is blank, too long or has control characters.
+    """
+    for word in words:
+        try:
+            ClassEntry(name=_tidy(word))
+        except ValidationError as exc:
+            reason = "must not be blank" if not _tidy(word) else exc.errors()[0]["msg"].removeprefix("Value error, ")
+            raise UsageError(f"--word or --words: {word[:60]!r}: {reason}; correct the word, or leave it out") from exc
 
 
 def _of_class(entry: ClassEntry, own: Sequence[str], wordnet: WordNet | None) -> list[Candidate]:

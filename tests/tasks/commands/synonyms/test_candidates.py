@@ -13,6 +13,7 @@ from clipes.tasks.commands.synonyms.candidates import (
 )
 from clipes.tasks.runs.words.request import Candidate
 from clipes_core.config.run import parse_config
+from clipes_core.config.section import LONGEST_TEXT
 from clipes_core.errors import ConfigError, UsageError
 from clipes_core.vocabulary import Vocabulary
 
@@ -99,6 +100,25 @@ def test_own_background_words_replace_those_of_clipes(caplog):
     found = background_request(VOCABULARY, ["harbour", "old barn"])
     assert found.background == ("sky", "harbour")
     assert "left out, because they share a word with a class: old barn" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("", "'': must not be blank"),
+        (" \t ", "must not be blank; correct the word, or leave it out"),
+        ("sea\x1b[31m", "must not contain control characters"),
+        ("x" * (LONGEST_TEXT + 1), "at most 4096 characters"),
+    ],
+)
+def test_own_words_that_no_class_can_have_are_refused(word, message):
+    for request in (
+        lambda own: class_request(VOCABULARY, ["car"], own, wordnet=False),
+        lambda own: background_request(VOCABULARY, own),
+    ):
+        with pytest.raises(UsageError, match=f"--word or --words: .*{message}") as caught:
+            request(["tern", word])
+        assert "\n" not in str(caught.value)
 
 
 def test_the_shipped_scenes_are_many_different_words():

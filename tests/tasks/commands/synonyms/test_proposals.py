@@ -21,6 +21,7 @@ from clipes_core.config.run import parse_config
 from clipes_core.errors import UsageError
 from clipes_core.vocabulary import Vocabulary
 from clipes_core.words.background import Firing
+from clipes_core.words.logits import FEW_PHOTOS
 from clipes_core.words.synonyms import PhotoCounts, RankedWord
 
 BIRD = {"name": "bird", "aliases": ["fowl"], "colour": [1, 2, 3]}
@@ -40,8 +41,8 @@ def ranking(*words, current=("bird",)):
     return ClassRanking("bird", PhotoCounts(20, 30, 4), tuple(ranked))
 
 
-def seen(word, share, known=False):
-    return SeenWord("bird", known, Firing(0, word, 20, 0.2, 0.1, share, 0.05, 0.01, ()), ())
+def seen(word, share, known=False, photos=20):
+    return SeenWord("bird", known, Firing(0, word, photos, 0.2, 0.1, share, 0.05, 0.01, ()), ())
 
 
 @pytest.mark.parametrize(
@@ -77,6 +78,12 @@ def test_new_background_words_score_above_even_on_a_class():
     words = [seen("weak", 0.04), seen("sea", 0.1), seen("sand", 0.2), seen("sky", 0.5, known=True), seen("sea", 0.3)]
     assert new_background_words(words) == ("sea", "sand")
     assert len(new_background_words([seen(str(number), 0.5) for number in range(30)])) == MOST_NEW
+
+
+def test_few_photos_add_no_background_words():
+    few, enough = seen("sea", 0.5, photos=FEW_PHOTOS - 1), seen("sand", 0.2, photos=FEW_PHOTOS)
+    assert new_background_words([few, enough]) == ("sand",)
+    assert new_background_words([few, enough, seen("sea", 0.1)]) == ("sand", "sea")  # on the photos of another class
 
 
 def test_the_proposed_lines_of_classes():
