@@ -17,9 +17,9 @@ from clipes.tasks.ablation.tables.text_files import markdown
 from clipes.tasks.ablation.variant_runs import (
     PlannedVariantRun,
     check_needs,
-    known_figures,
     left_out_line,
     variant_runs,
+    with_known_figures,
 )
 from clipes.tasks.inputs.configs import resolve_config
 from clipes.tasks.inputs.flow_parameter import ConfigParameter
@@ -51,10 +51,9 @@ def ablation(config: ConfigParameter, grid: Grid, only: tuple[str, ...] = (), fr
     """
     runs, config = variant_runs(config, grid, only), resolve_config(config)
     check_needs(config, grid)
-    shown = known_figures(runs[0].config, grid)
-    for line in left_out_line(grid, shown):
+    if line := left_out_line(grid, runs[0].config):
         logger.info("%s", line)
-    grid = grid.model_copy(update={"show": shown})
+    grid = with_known_figures(grid, runs[0].config)
     with record_ablation(config, grid, runs) as record:
         for number, run in enumerate(runs, start=1):
             logger.info("run %d of %d: %s", number, len(runs), run.config.name)

@@ -9,6 +9,7 @@ A figure is named by a text:
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
@@ -27,14 +28,42 @@ COSTS = {  # cost of a stage -> its entry in metrics.json
 NEEDED = {scored.key: SEGMENTER_SCORES.name if scored.on_evaluation else MASK_SCORES.name for scored in SCORED}
 
 
+@dataclass(frozen=True)
+class Figure:
+    """What a figure is of. A mIoU has a score, the IoU of a class a score and a class, a cost a cost, sharpness none.
+
+    Attributes:
+        stage: last stage that a run needs for the figure; of a cost, the stage that has this cost.
+        score: key of the score in metrics.json; None if it is no score.
+        of_class: the class; None if it is not of a class.
+        cost: key of COSTS; None if it is no cost.
+    """
+
+    stage: str
+    score: str | None = None
+    of_class: str | None = None
+    cost: str | None = None
+
+
+def parse_figure(figure: str) -> Figure | None:
+    """Return what a figure is of; None if there is no such figure.
+
+    `segmenter` is a score and also a stage: `segmenter.seconds` is the cost of the stage.
+    """
+    first, dot, second = figure.partition(".")
+    if figure == SHARPNESS:
+        return Figure(TEXTS.name)
+    if first in run_names()[1:] and second in COSTS:
+        return Figure(first, cost=second)
+    if first in NEEDED and (second or not dot):
+        return Figure(NEEDED[first], score=first, of_class=second or None)
+    return None
+
+
 def stage_of(figure: str) -> str | None:
     """Return the last stage that a run needs for a figure; None if there is no such figure."""
-    what, _, of = figure.partition(".")
-    if figure == SHARPNESS:
-        return TEXTS.name
-    if what in NEEDED and (of or what == figure):
-        return NEEDED[what]
-    return what if what in run_names()[1:] and of in COSTS else None
+    parsed = parse_figure(figure)
+    return parsed.stage if parsed else None
 
 
 def last_stage(figures: Iterable[str]) -> str:
@@ -62,8 +91,8 @@ def check_figure(figure: str, until: str | None) -> str | None:
 
 def class_of(figure: str) -> str | None:
     """Return the class of a figure; None if it is not of a class."""
-    what, _, of = figure.partition(".")
-    return of or None if what in NEEDED else None
+    parsed = parse_figure(figure)
+    return parsed.of_class if parsed else None
 
 
 def value_of(metrics: Mapping[str, Any], figure: str) -> float | None:
@@ -73,10 +102,12 @@ def value_of(metrics: Mapping[str, Any], figure: str) -> float | None:
         metrics: content of the run's metrics.json, and possibly the entry `sharpness`.
         figure: name of the figure.
     """
-    what, _, of = figure.partition(".")
-    if figure == SHARPNESS:
-        return metrics.get(SHARPNESS)
-    if what in NEEDED:
-        scores = metrics.get(what, {})
-        return scores.get("class_iou", {}).get(of) if of else scores.get("miou")
-    return metrics.get("stages", {}).get(what, {}).get(COSTS[of])
+    parsed = parse_figure(figure)
+    if parsed is None:
+        return None
+    if parsed.cost:
+        return metrics.get("stages", {}).get(parsed.stage, {}).get(COSTS[parsed.cost])
+    if parsed.score:
+        scores = metrics.get(parsed.score, {})
+        return scores.get("class_iou", {}).get(parsed.of_class) if parsed.of_class else scores.get("miou")
+    return metrics.get(SHARPNESS)

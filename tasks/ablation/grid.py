@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field
 from clipes.tasks.ablation.figures import check_figure, last_stage
 from clipes.tasks.ablation.settings import FlatSettings, Settings
 from clipes.tasks.inputs.config_text.yaml_text import check_yaml
+from clipes.tasks.inputs.paper.published import published_number
 from clipes.tasks.machine.shipped_files import CONFIGS
 from clipes.tasks.stages.registry import run_names
 from clipes.tasks.storage.user_files import read_text
@@ -252,6 +253,19 @@ def _problems_of_published(grid: Grid, labels: list[str]) -> Iterator[str]:
         for figure in figures:
             if figure not in grid.show:
                 yield f"published.{label}: {figure}: the grid does not show this figure; add it to show"
+            elif problem := _problem_of_number(f"published.{label}.{figure}", figure, figures[figure]):
+                yield problem
+
+
+def _problem_of_number(place: str, figure: str, number_id: str) -> str | None:
+    """Return why a published number cannot stand beside a figure; None if it can."""
+    try:
+        number = published_number(number_id, place)
+    except ConfigError as exc:
+        return str(exc)
+    if number.figure == figure:
+        return None
+    return f"{place}: {number_id} is a number of {number.figure or 'no figure'}; name a number of {figure}"
 
 
 def slug(label: str) -> str:

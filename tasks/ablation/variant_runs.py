@@ -1,7 +1,8 @@
 """The runs of an ablation: one for each variant and seed of its grid, each with its own name and config."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from clipes.tasks.ablation.figures import class_of, stage_of
@@ -15,6 +16,7 @@ from clipes_core.config.run import NAME_LENGTH, RunConfig
 from clipes_core.errors import ConfigError
 
 BACKGROUND = "background"
+SIMILAR = 0.75  # of two names, at least: boot and boat, but not car and cat
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,22 @@ def run_name(ablation: str, variant: Variant, seed: Settings) -> str:
     return "-".join([ablation, *map(slug, (variant.label, *map(str, seed.values())))])[:NAME_LENGTH].rstrip(".")
 
 
-def known_figures(config: RunConfig, grid: Grid) -> tuple[str, ...]:
-    """Return the figures that the grid shows, without those of classes that the data set does not have."""
-    classes = {BACKGROUND, *checked_vocabulary(config).ids}
-    return tuple(figure for figure in grid.show if (class_of(figure) or BACKGROUND) in classes)
+def with_known_figures(grid: Grid, config: RunConfig) -> Grid:
+    """Return the grid without the figures of classes that the data set does not have.
+
+    Args:
+        grid: the grid.
+        config: config of one of its runs.
+
+    Raises:
+        ConfigError: the data set has the class of none of the figures.
+    """
+    classes = checked_vocabulary(config).ids
+    known = tuple(figure for figure in grid.show if (class_of(figure) or BACKGROUND) in {BACKGROUND, *classes})
+    if not known:
+        missing = _missing_classes(grid, config)
+        raise ConfigError(f"grid {grid.name}: show: the data set has no {missing}; show a figure that it has")
+    return grid.model_copy(update={"show": known})
 
 
 def check_needs(config: RunConfig, grid: Grid) -> None:
@@ -131,8 +145,19 @@ def _of_grid(grid: Grid, place: str, error: ConfigError) -> str:
     return "\n".join(f"grid {grid.name}: {place}: {line}" for line in str(error).splitlines())
 
 
-def left_out_line(grid: Grid, figures: Iterable[str]) -> Iterator[str]:
-    """Yield a line on the figures that are not shown, because the data set does not have their classes."""
-    missing = [class_of(figure) or "" for figure in grid.show if figure not in set(figures)]
-    if missing:
-        yield f"the data set has no {', '.join(dict.fromkeys(missing))}; these columns are left out"
+def left_out_line(grid: Grid, config: RunConfig) -> str | None:
+    """Return a line on the figures that `with_known_figures` leaves out; None if there are none."""
+    missing = _missing_classes(grid, config)
+    return f"the data set has no {missing}; these columns are left out" if missing else None
+
+
+def _missing_classes(grid: Grid, config: RunConfig) -> str:
+    """Return the classes of figures that the data set does not have, each with a class of a similar name, if any."""
+    known = (BACKGROUND, *checked_vocabulary(config).ids)
+    named = dict.fromkeys(class_of(figure) or BACKGROUND for figure in grid.show)
+    return ", ".join(f"{each}{_hint(each, known)}" for each in named if each not in known)
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    similar = get_close_matches(name, [*known], n=1, cutoff=SIMILAR)
+    return f" (did you mean {similar[0]}?)" if similar else ""

@@ -33,12 +33,19 @@ def ablate(
 ) -> None:
     """Run the variants of a grid, and compare them in a table. To resume an ablation, repeat the command."""
     from clipes.tasks.ablation.grid import load_grid
-    from clipes.tasks.ablation.variant_runs import ablation_config, check_needs, variant_runs
+    from clipes.tasks.ablation.variant_runs import (
+        ablation_config,
+        check_needs,
+        left_out_line,
+        variant_runs,
+        with_known_figures,
+    )
 
     loaded = load_grid(grid)
     given = {key: value for key, value in {"name": name, "store": store}.items() if value is not None}
     common, labels = ablation_config(config, overrides or (), loaded, given), tuple(only or ())
     runs = variant_runs(common, loaded, labels)
+    shown = with_known_figures(loaded, runs[0].config)
     if not plan:
         check_needs(common, loaded)
     # These imports are late, so that clipes reports mistakes in the config before it loads pyarrow, and mistakes in the
@@ -53,7 +60,9 @@ def ablate(
         from clipes.flows.ablation.plan import plan_ablation
         from clipes.flows.terminal.ablation_plan import print_ablation_plan
 
-        print_ablation_plan(out, plan_ablation(runs, loaded.last_stage))
+        if line := left_out_line(loaded, runs[0].config):
+            out.print(line)
+        print_ablation_plan(out, plan_ablation(runs, shown.last_stage))
         return
     load_prefect()
     from clipes.flows.server import provide_server

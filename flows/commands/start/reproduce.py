@@ -99,9 +99,10 @@ def _check(runs: "PaperRuns", findings: "list[Finding]") -> bool:
 def _print_plan(runs: "PaperRuns") -> None:
     from clipes.flows.ablation.plan import plan_ablation
     from clipes.flows.terminal.ablation_plan import print_ablation_plan
-    from clipes.tasks.ablation.variant_runs import variant_runs
+    from clipes.tasks.ablation.variant_runs import variant_runs, with_known_figures
 
-    print_ablation_plan(out, plan_ablation(variant_runs(runs.config, runs.grid), runs.grid.last_stage))
+    planned = variant_runs(runs.config, runs.grid)
+    print_ablation_plan(out, plan_ablation(planned, with_known_figures(runs.grid, planned[0].config).last_stage))
 
 
 def _estimate(runs: "PaperRuns") -> "Estimate":

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import isnan
 
-from clipes.tasks.ablation.tables.columns import MINUS, SHARPNESS
+from clipes.tasks.ablation.figures import SHARPNESS
+from clipes.tasks.ablation.tables.columns import MINUS
 from clipes.tasks.ablation.tables.table import AblationTable, Cell
 from clipes_core.template_ranking import spearman
 

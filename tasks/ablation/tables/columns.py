@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
+from clipes.tasks.ablation.figures import SHARPNESS, parse_figure
 from clipes.tasks.stages.registry import STAGES
 from clipes_core.evaluation.scored import SCORED, Scored
 
 MISSING = "–"
 MINUS = "−"
-SHARPNESS = "sharpness"
 
 
 @dataclass(frozen=True)
@@ -77,17 +77,23 @@ class Column:
 
 
 def column_of(figure: str) -> Column:
-    """Return the column of a figure that a grid may show."""
-    first, _, second = figure.partition(".")
-    scored = {each.key: _short_title(each) for each in SCORED}
-    if first in scored:
-        return Column(figure, f"{second} ({scored[first]})" if second else scored[first], SCORE)
-    if figure == SHARPNESS:
-        return Column(figure, SHARPNESS, Unit("", digits=4))
-    title, unit = OF_STAGES[second]
-    kind = STAGES[first].kind
-    row = "photo" if kind.per_photo else kind.unit.removesuffix("s") or "text"
-    return Column(figure, f"{first}: {title.format(row)}", unit)
+    """Return the column of a figure.
+
+    Raises:
+        ValueError: there is no such figure.
+    """
+    parsed = parse_figure(figure)
+    if parsed is None:
+        raise ValueError(f"{figure} is no figure")
+    if parsed.cost:
+        title, unit = OF_STAGES[parsed.cost]
+        kind = STAGES[parsed.stage].kind
+        row = "photo" if kind.per_photo else kind.unit.removesuffix("s") or "text"
+        return Column(figure, f"{parsed.stage}: {title.format(row)}", unit)
+    if parsed.score:
+        title = next(_short_title(each) for each in SCORED if each.key == parsed.score)
+        return Column(figure, f"{parsed.of_class} ({title})" if parsed.of_class else title, SCORE)
+    return Column(figure, SHARPNESS, Unit("", digits=4))
 
 
 def _short_title(scored: Scored) -> str:

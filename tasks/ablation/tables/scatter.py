@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clipes.tasks.ablation.tables.columns import SHARPNESS, Column
+from clipes.tasks.ablation.figures import SHARPNESS
+from clipes.tasks.ablation.tables.columns import Column
 from clipes.tasks.ablation.tables.table import AblationTable, Cell
 
 

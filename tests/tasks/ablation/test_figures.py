@@ -2,7 +2,9 @@
 
 import pytest
 
-from clipes.tasks.ablation.figures import check_figure, class_of, last_stage, stage_of, value_of
+from clipes.tasks.ablation.figures import COSTS, check_figure, class_of, last_stage, stage_of, value_of
+from clipes.tasks.ablation.tables.columns import column_of
+from clipes.tasks.stages.registry import run_names
 
 METRICS = {
     "initial_cam": {"miou": 0.5, "class_iou": {"boat": 0.25, "bus": None}},
@@ -48,3 +50,12 @@ def test_a_figure_may_be_of_a_class():
     assert class_of("initial_cam.boat") == "boat"
     assert class_of("initial_cam") is None
     assert class_of("cams.seconds") is None
+
+
+@pytest.mark.parametrize("stage", run_names()[1:])
+@pytest.mark.parametrize("cost", COSTS)
+def test_each_stage_has_each_cost_even_if_a_score_has_the_name_of_the_stage(stage, cost):
+    figure = f"{stage}.{cost}"
+    metrics = {"stages": {stage: {COSTS[cost]: 0.5}}, "segmenter": {"miou": 0.25, "class_iou": {}}}
+    assert (stage_of(figure), class_of(figure), value_of(metrics, figure)) == (stage, None, 0.5)
+    assert not column_of(figure).is_score

@@ -81,6 +81,14 @@ BROKEN = {
     "unknown reference": ({"reference": "C"}, "reference: C: the grid has no such variant; there are: A, B"),
     "published of nothing": ({"published": "{C: {}}"}, "published: C: the grid has no such variant"),
     "published but not shown": ({"published": "{A: {segmenter: x}}"}, "published.A: segmenter: the grid does not show"),
+    "unknown number": (
+        {"published": "{A: {initial_cam: voc_train_initia}}"},
+        "published.A.initial_cam: no published number has the id 'voc_train_initia' in published.yaml; did you mean",
+    ),
+    "number of another figure": (
+        {"published": "{A: {initial_cam: voc_train_caa}}"},
+        "published.A.initial_cam: voc_train_caa is a number of refined_cam; name a number of initial_cam",
+    ),
     "seeds and axis": ({"seeds": "{cam.power: [1]}"}, "seeds: variants also sets cam.power"),
     "uneven seeds": ({"seeds": "{train.seed: [1], dataset.seed: [1, 2]}"}, "seeds: each key needs the same number"),
     "no seeds": ({"seeds": "{train.seed: []}"}, "seeds: each key needs the same number of values, and at least one"),

@@ -5,7 +5,13 @@ from support.prepared import prepare_run
 
 from clipes.tasks.ablation.grid import load_grid
 from clipes.tasks.ablation.plan import plan_runs
-from clipes.tasks.ablation.variant_runs import ablation_config, check_needs, known_figures, left_out_line, variant_runs
+from clipes.tasks.ablation.variant_runs import (
+    ablation_config,
+    check_needs,
+    left_out_line,
+    variant_runs,
+    with_known_figures,
+)
 from clipes_core.errors import ConfigError
 
 GRID = """
@@ -102,10 +108,25 @@ def test_a_figure_of_a_stage_that_the_config_leaves_out_is_refused(ablation):
 
 def test_classes_that_the_data_set_lacks_are_left_out_with_a_line(ablation):
     grid, _, runs = ablation(GRID)
-    shown = known_figures(runs[0].config, grid)
-    assert shown == ("pseudo_mask", "initial_cam.boat")
-    assert [*left_out_line(grid, shown)] == ["the data set has no train; these columns are left out"]
-    assert [*left_out_line(grid, grid.show)] == []
+    shown = with_known_figures(grid, runs[0].config)
+    assert shown.show == ("pseudo_mask", "initial_cam.boat")
+    assert left_out_line(grid, runs[0].config) == "the data set has no train; these columns are left out"
+    assert left_out_line(shown, runs[0].config) is None
+
+
+def test_a_figure_that_is_left_out_does_not_decide_how_far_the_runs_go(ablation):
+    grid, _, runs = ablation("title: T\nvariants: {A: {}}\nshow: [initial_cam, segmenter.train]")
+    assert grid.last_stage == "segmenter_scores"
+    assert with_known_figures(grid, runs[0].config).last_stage == "mask_scores"
+
+
+def test_a_grid_whose_figures_are_all_of_other_classes_is_refused(ablation):
+    grid, _, runs = ablation(PLAIN.replace("initial_cam", "initial_cam.baot, pseudo_mask.train") + "{A: {}}")
+    with pytest.raises(
+        ConfigError,
+        match=r"^grid my grid: show: the data set has no baot \(did you mean boat\?\), train; show a figure",
+    ):
+        with_known_figures(grid, runs[0].config)
 
 
 def test_a_grid_may_need_certain_data(ablation):

@@ -11,6 +11,7 @@ from clipes.tasks.ablation.tables.columns import column_of
         ("sharpness", "sharpness", "0.4200"),
         ("cams.seconds", "cams: time per photo [ms]", "420.0"),
         ("segmenter_scores.seconds", "segmenter_scores: time per photo [ms]", "420.0"),
+        ("segmenter.seconds", "segmenter: time per iteration [ms]", "420.0"),
         ("texts.seconds", "texts: time per text [ms]", "420.0"),
         ("masks.memory", "masks: memory [MiB]", "0"),
     ],
@@ -30,3 +31,8 @@ def test_differences_have_a_sign_unless_they_are_rounded_to_zero():
 def test_a_class_called_like_a_cost_is_a_class():
     assert column_of("initial_cam.memory").of_class
     assert not column_of("cams.memory").is_score
+
+
+def test_an_unknown_figure_has_no_column():
+    with pytest.raises(ValueError, match=r"cams\.hours is no figure"):
+        column_of("cams.hours")
