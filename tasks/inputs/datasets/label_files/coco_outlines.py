@@ -1,7 +1,9 @@
 """The outlines in an annotation file of COCO, from which the true masks of photos are drawn."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+import posixpath
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -27,11 +29,13 @@ class CocoOutlines:
         source: the file.
         class_ids: name of each category that is in the vocabulary -> its data set id 1..K.
         images: name without its extension -> image; None if the data set lists the images of this very file.
+        names: last part of a name in `images` -> the names that end with it.
     """
 
     source: AnnotationSource
     class_ids: Mapping[str, int]
     images: Mapping[str, CocoImage] | None
+    names: Mapping[str, Sequence[str]]
 
     @classmethod
     def of_file(cls, content: AnnotationFile, vocabulary: Vocabulary, by_name: bool) -> "CocoOutlines":
@@ -46,13 +50,32 @@ class CocoOutlines:
             with suppress(PhotoError):
                 image = content.image(number)
                 images[without_extension(image.file_name)] = image
-        return cls(AnnotationSource(content.uri, content.fingerprint, known), class_ids, images if by_name else None)
+        names = defaultdict[str, list[str]](list)
+        for name in images:
+            names[posixpath.basename(name)].append(name)
+        source = AnnotationSource(content.uri, content.fingerprint, known)
+        return cls(source, class_ids, images if by_name else None, names)
 
-    def image(self, listed: CocoImage, image_ids: Iterable[str]) -> CocoImage | None:
-        """Return the image that has the outlines of a listed image; None if there is none."""
+    def image(self, listed: CocoImage, image_ids: Sequence[str]) -> CocoImage | None:
+        """Return the image that has the outlines of a listed image; None if there is none, or if it is uncertain.
+
+        The list and the file may name a photo from different folders, such as `val2014/1.jpg` and `1.jpg`. Such an
+        image counts if it is the only one in the file whose name fits.
+
+        Args:
+            listed: the listed image.
+            image_ids: its possible ids, the preferred one first.
+        """
         if self.images is None:
             return listed
-        return next((self.images[image_id] for image_id in image_ids if image_id in self.images), None)
+        exact = [image_id for image_id in image_ids if image_id in self.images]
+        name = next(iter(exact or filter(None, map(self._name_in_other_folder, image_ids))), None)
+        return None if name is None else self.images[name]
+
+    def _name_in_other_folder(self, image_id: str) -> str | None:
+        names = self.names.get(posixpath.basename(image_id), ())
+        found = [name for name in names if _ends_with(image_id, name) or _ends_with(name, image_id)]
+        return found[0] if len(found) == 1 else None
 
     def annotations(self, image: CocoImage) -> Annotations | None:
         """Return the annotations from which a true mask is drawn; None if an outline or the size is missing."""
@@ -66,6 +89,10 @@ class CocoOutlines:
         ]
         fingerprint = f"drawn:{hashlib.sha256(repr(drawing).encode()).hexdigest()[:32]}"
         return Annotations(self.source, image.outlines.spans, fingerprint)
+
+
+def _ends_with(path: str, end: str) -> bool:
+    return path.endswith(f"/{end}")
 
 
 def remark_on_outlines(content: AnnotationFile) -> Iterator[Remark]:

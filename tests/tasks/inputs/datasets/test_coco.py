@@ -208,6 +208,39 @@ def test_the_true_masks_of_a_text_list_are_drawn_from_a_named_file(folder, anima
     assert [photo.truth_fingerprint for photo in direct] == [first.truth_fingerprint, second.truth_fingerprint]
 
 
+@pytest.mark.parametrize(
+    ("line", "file_name"),
+    [
+        ("val2014/000000000001.jpg", "COCO_val2014_000000000001.jpg"),
+        ("val2014/COCO_val2014_000000000001.jpg", "COCO_val2014_000000000001.jpg"),
+        ("COCO_val2014_000000000001", "val2014/COCO_val2014_000000000001.jpg"),
+        ("val2014/COCO_val2014_000000000001", "coco/val2014/COCO_val2014_000000000001.jpg"),
+    ],
+)
+def test_the_list_and_the_named_file_may_name_a_photo_from_different_folders(local, animals, line, file_name):
+    document = outlined(square(1, 2)).replace('"1.jpg"', f'"{file_name}"')
+    local.write({"some.json": document, "list.txt": f"{line} 0\n", "val2014/COCO_val2014_000000000001.jpg": ""})
+
+    (photo,) = read(local, animals, f"{local.uri}/list.txt", truth=f"{local.uri}/some.json").photos
+
+    assert (listed_ids(photo) == 1).sum() == 4
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [("a.jpg", ["x/a.jpg", "y/a.jpg"]), ("x/a.jpg", ["y/a.jpg", "b.jpg"]), ("ba.jpg", ["a.jpg", "c"])],
+)
+def test_a_photo_has_no_true_mask_if_the_named_file_may_mean_another_photo(local, animals, line, names):
+    document = outlined(square(1, 2), square(2, 3))
+    for number, name in enumerate(names, 1):
+        document = document.replace(f'"{number}.jpg"', f'"{name}"')
+    local.write({"some.json": document, "list.txt": f"{line} 0\n", f"images/{line}": ""})
+
+    (photo,) = read(local, animals, f"{local.uri}/list.txt", truth=f"{local.uri}/some.json").photos
+
+    assert not photo.has_truth
+
+
 def test_a_named_file_that_does_not_exist_is_an_error(folder, animals):
     folder.write({"list.txt": "a 0\n", "images/a.jpg": ""})
     with pytest.raises(
