@@ -118,7 +118,7 @@ def test_a_run_renders_only_the_photo_whose_annotation_has_changed(coco, pool):
 
     again = scored(coco, pool)
 
-    assert again.counts()["true_masks"][1:] in ((0, 1), (1, 1), (2, 1), (3, 1))
+    assert again.counts()["true_masks"][2] == 1
     assert again.counts()["mask_scores"][2] == 1
     rows = again.rows("true_masks")
     assert [name for name, row in first.rows("true_masks").items() if rows[name] != row] == ["b"]
