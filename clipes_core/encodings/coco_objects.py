@@ -56,15 +56,15 @@ def draw_objects(objects: Iterable[CocoObject], size_hw: tuple[int, int]) -> np.
     if height * width > MOST_PIXELS:
         raise _bad(f"the annotation file states {width}x{height} pixels, and a true mask has at most {MOST_PIXELS}")
     ids = np.zeros(size_hw, np.uint8)
-    drawn = [(each, _named_mask(each, size_hw)) for each in objects]
-    for each, mask in sorted(drawn, key=lambda one: (not one[0].is_crowd, -np.count_nonzero(one[1]))):
-        ids[mask] = IGNORE_INDEX if each.is_crowd else each.class_id
+    encoded = [(each, _named_rle(each, size_hw)) for each in objects]  # as masks, 200 objects may need gigabytes
+    for each, rle in sorted(encoded, key=lambda one: (not one[0].is_crowd, -int(coco_mask.area(one[1])))):
+        ids[_decoded(rle)] = IGNORE_INDEX if each.is_crowd else each.class_id
     return ids
 
 
-def _named_mask(each: CocoObject, size_hw: tuple[int, int]) -> np.ndarray:
+def _named_rle(each: CocoObject, size_hw: tuple[int, int]) -> dict[str, Any]:
     try:
-        return object_mask(each.segmentation, size_hw)
+        return _object_rle(each.segmentation, size_hw)
     except PhotoError as error:
         raise PhotoError(error.kind, f"{each.name}: {error.reason}; correct the annotation file") from error
 
@@ -79,18 +79,27 @@ def object_mask(segmentation: Any, size_hw: tuple[int, int]) -> np.ndarray:
     Raises:
         PhotoError: BAD_TRUTH; the outline is invalid, or its size is not that of the photo.
     """
+    return _decoded(_object_rle(segmentation, size_hw))
+
+
+def _decoded(rle: dict[str, Any]) -> np.ndarray:
+    return coco_mask.decode(rle).view(bool)
+
+
+def _object_rle(segmentation: Any, size_hw: tuple[int, int]) -> dict[str, Any]:
+    """Return the pixels of an object as a checked RLE of pycocotools."""
     if isinstance(segmentation, list):
-        return _polygons_mask(segmentation, size_hw)
+        return _polygons_rle(segmentation, size_hw)
     if isinstance(segmentation, dict):
-        return _rle_mask(segmentation, size_hw)
+        return _checked_rle(segmentation, size_hw)
     raise _bad("the segmentation must be a list of polygons, or an RLE with size and counts")
 
 
-def _polygons_mask(polygons: Sequence[Any], size_hw: tuple[int, int]) -> np.ndarray:
+def _polygons_rle(polygons: Sequence[Any], size_hw: tuple[int, int]) -> dict[str, Any]:
     if not polygons:
         raise _bad("the segmentation is empty")
     checked = [_checked_polygon(polygon) for polygon in polygons]
-    return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(checked, *size_hw))).astype(bool)
+    return coco_mask.merge(coco_mask.frPyObjects(checked, *size_hw))
 
 
 def _checked_polygon(polygon: Any) -> list[float]:
@@ -104,7 +113,7 @@ def _checked_polygon(polygon: Any) -> list[float]:
     return [float(number) for number in polygon]
 
 
-def _rle_mask(rle: dict[str, Any], size_hw: tuple[int, int]) -> np.ndarray:
+def _checked_rle(rle: dict[str, Any], size_hw: tuple[int, int]) -> dict[str, Any]:
     height, width = size_hw
     if rle.get("size") != [height, width]:
         raise _bad(f"an RLE has the size {rle.get('size')}, and the photo has the height and width {[height, width]}")
@@ -114,8 +123,7 @@ def _rle_mask(rle: dict[str, Any], size_hw: tuple[int, int]) -> np.ndarray:
         raise _bad("an RLE has counts that are not lengths of runs")
     if sum(lengths) != height * width:
         raise _bad(f"the counts of an RLE add up to {sum(lengths)}, and the photo has {height * width} pixels")
-    pixels = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
-    return pixels.reshape(width, height).T
+    return coco_mask.frPyObjects({"size": [height, width], "counts": lengths}, height, width)
 
 
 def decompressed_counts(text: str) -> list[int]:

@@ -15,7 +15,7 @@ from clipes.tasks.plan.shard_plan import key_without_run
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.storage.layout import artifact_uri, row_uri
 from clipes_core.config.run import RunConfig
-from clipes_core.errors import PhotoError, TransientError
+from clipes_core.errors import DatasetError, ErrorKind, PhotoError, TransientError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,14 +51,22 @@ class TrueMasks(Stage):
 
     @override
     def rows(self, job: ShardJob) -> Iterator[TrueMasksRow]:
-        """Draw the true masks of a shard's photos."""
+        """Draw the true masks of a shard's photos.
+
+        Raises:
+            DatasetError: the annotation file has changed since the run listed it, is missing or cannot be read.
+            TransientError: the store does not answer, or the memory does not suffice.
+        """
         from clipes.tasks.inputs.pngs import grey_png
         from clipes.tasks.inputs.truth import draw_truth, read_annotations
 
         try:
             annotations = read_annotations(job.photos)
         except PhotoError as error:  # concerns the whole file, so it is no result of any photo
-            raise TransientError(error.reason) from error
+            if error.kind.transient and error.kind is not ErrorKind.CHANGED:  # no retry can undo a change of the file
+                raise TransientError(error.reason) from error
+            advice = "" if error.kind is ErrorKind.CHANGED else ": restore the file, and run again"
+            raise DatasetError(f"the annotation file {error.reason}{advice}") from error
         for photo in job.photos:
             try:
                 ids = draw_truth(photo, annotations.pop(photo.image_id))

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
@@ -131,6 +135,27 @@ def test_crowds_are_ignored_below_all_objects():
     ids = draw_objects([CocoObject(7, [box(1, 1, 2, 2)]), crowd], SIZE_HW)
     assert (ids == 255).sum() == ring().sum() - 1
     assert ids[1, 1] == 7
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak memory of a process from Linux")
+def test_the_memory_does_not_grow_with_the_number_of_objects():
+    program = """
+from pathlib import Path
+from clipes_core.encodings.coco_objects import CocoObject, draw_objects
+
+def peak_mib():
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) >> 10
+
+def draw(count):
+    polygon, rle = [[0, 0, 3000, 0, 3000, 2000]], {"size": [2000, 3000], "counts": [1000, 5_000_000, 999_000]}
+    draw_objects([CocoObject(1, (polygon, rle)[place % 2]) for place in range(count)], (2000, 3000))
+    return peak_mib()
+
+first = draw(2)
+print(draw(60) - first)
+"""
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(found.stdout) < 100  # MiB; the masks of 60 objects need 343 MiB
 
 
 def test_a_photo_without_objects_is_background():
