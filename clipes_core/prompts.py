@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Protocol
 
 from clipes_core.config.pseudo_masks import PromptsConfig
@@ -52,14 +53,27 @@ def chosen_words(vocabulary: Vocabulary, config: PromptsConfig) -> Vocabulary:
     background = tuple(word for word in vocabulary.background_words if word not in left_out)
     if left_out and len(background) == len(vocabulary.background_words):
         raise ConfigError(
-            f"prompts.leave_out: {', '.join(config.leave_out)}: the vocabulary has no such background words; "
-            f"it has: {', '.join(vocabulary.background_words) or 'none'}"
+            f"prompts.leave_out: {', '.join(unknown_words(vocabulary, config))}: "
+            f"the vocabulary has no such background words; it has: {', '.join(vocabulary.background_words) or 'none'}"
         )
     classes = tuple(
         entry.model_copy(update={"words": None, "synonyms": ()}) if entry.name in named else entry
         for entry in vocabulary.classes
     )
     return vocabulary.model_copy(update={"classes": classes, "background_words": background})
+
+
+def unknown_words(vocabulary: Vocabulary, config: PromptsConfig) -> tuple[str, ...]:
+    """Return the words of `prompts.leave_out` that are no background words, each with the word that it may stand for.
+
+    For example, the text of a misspelt word is "watre (did you mean water?)".
+    """
+    remaining = [word for word in vocabulary.background_words if word not in config.leave_out]
+    unknown = [word for word in config.leave_out if word not in vocabulary.background_words]
+    hints = [get_close_matches(word, remaining, n=1) for word in unknown]
+    return tuple(
+        f"{word} (did you mean {hint[0]}?)" if hint else word for word, hint in zip(unknown, hints, strict=True)
+    )
 
 
 def _named_classes(vocabulary: Vocabulary, config: PromptsConfig) -> set[str]:

@@ -77,7 +77,7 @@ class PromptsConfig(Section):
     leave_out: tuple[str, ...] = Field(
         (),
         description="Background words that do not take part, such as [water, sea]. The vocabulary must have at least "
-        "one of these words; clipes ignores the others.",
+        "one of these words; clipes warns of the others.",
     )
     names: bool | tuple[str, ...] = Field(
         False,

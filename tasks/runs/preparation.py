@@ -35,7 +35,7 @@ from clipes_core.config.pseudo_masks import AUTO_TEMPLATE
 from clipes_core.config.run import RunConfig
 from clipes_core.dense_crf import check_crf
 from clipes_core.errors import ConfigError, DatasetError, StorageError
-from clipes_core.prompts import chosen_words
+from clipes_core.prompts import chosen_words, unknown_words
 from clipes_core.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -273,6 +273,18 @@ def checked_vocabulary(config: RunConfig) -> Vocabulary:
     return vocabulary
 
 
+def warn_of_unknown_words(config: RunConfig) -> None:
+    """Log a warning if `prompts.leave_out` has words that are no background words, for example because of a typo.
+
+    They are no error, so that the same list suits several vocabularies.
+    """
+    if unknown := unknown_words(load_vocabulary(config.dataset.classes), config.prompts):
+        logger.warning(
+            "prompts.leave_out: these are no background words of the vocabulary, and are ignored: %s",
+            ", ".join(unknown),
+        )
+
+
 def _left_out(config: RunConfig) -> str:
     return " besides those of prompts.leave_out" if config.prompts.leave_out else ""
 
@@ -321,6 +333,7 @@ def _prepared(
     notes = (*listing.notes, *(f"evaluation: {note}" for note in evaluation.notes))
     store = ListedStore(config.store)
     run = PreparedRun(inputs, store, stages, rejects, until, reuse, notes, len(evaluation.rejects))
+    warn_of_unknown_words(config)
     warn_of_time_limit(run.own_stages(), {} if reuse.fresh else run.keys, inputs, store)
     return run
 

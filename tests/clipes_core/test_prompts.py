@@ -15,6 +15,7 @@ from clipes_core.prompts import (
     chosen_words,
     sentences,
     text_feature,
+    unknown_words,
     vocabulary_texts,
 )
 from clipes_core.vocabulary import Vocabulary
@@ -66,6 +67,17 @@ def test_background_words_can_be_left_out():
     assert chosen_words(VOCABULARY, PromptsConfig()) == VOCABULARY
     with pytest.raises(ConfigError, match="leave_out: lake: the vocabulary has no such background words; it has: sky"):
         chosen(leave_out=["lake"])
+
+
+def test_unknown_background_words_are_named_with_similar_words():
+    def unknown(*words):
+        return unknown_words(VOCABULARY, PromptsConfig(leave_out=words))
+
+    assert unknown("sea", "sky") == unknown() == ()
+    assert unknown("see", "sky", "lake") == ("see (did you mean sea?)", "lake")
+    assert unknown("sea", "seas") == ("seas",)  # sea is left out already
+    with pytest.raises(ConfigError, match=r"leave_out: see \(did you mean sea\?\): the vocabulary has no such"):
+        chosen(leave_out=["see"])
 
 
 def test_the_names_of_classes_can_replace_their_words_and_synonyms():

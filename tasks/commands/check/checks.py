@@ -19,7 +19,13 @@ from clipes.tasks.inputs.datasets.listing import Listing
 from clipes.tasks.machine.devices import check_crf_device, clip_precision, cores, gpu_slots, training_precision
 from clipes.tasks.machine.log import collect_warnings
 from clipes.tasks.machine.terminal import announce
-from clipes.tasks.runs.preparation import check_request, checked_vocabulary, list_evaluation, list_photos
+from clipes.tasks.runs.preparation import (
+    check_request,
+    checked_vocabulary,
+    list_evaluation,
+    list_photos,
+    warn_of_unknown_words,
+)
 from clipes.tasks.stages.registry import run_names
 from clipes.tasks.storage.user_files import exists
 from clipes_core.config.run import RunConfig
@@ -108,6 +114,7 @@ class _Checks:
 
     def _read_vocabulary(self, found: list[Vocabulary]) -> Iterator[Finding]:
         vocabulary = checked_vocabulary(self.config)
+        warn_of_unknown_words(self.config)
         found.append(vocabulary)
         counts = f"{len(vocabulary.classes)} classes, {len(vocabulary.background_words)} background words"
         yield Finding("vocabulary", True, counts)

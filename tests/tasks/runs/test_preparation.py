@@ -38,8 +38,17 @@ def test_the_words_that_clip_reads_decide_the_key_of_the_texts(six):
 
     assert len({key(), key(leave_out=["sky"]), key(leave_out=["sky", "sea"]), key(names=True)}) == 4
     assert key(names=["cat"]) == key()  # CLIP reads the name of this class in any case
-    with pytest.raises(ConfigError, match=r"prompts\.leave_out: clouds: the vocabulary has no such background words"):
+    with pytest.raises(ConfigError, match=r"leave_out: clouds \(did you mean cloud\?\): the vocabulary has no such"):
         prepared(six, "texts", prompts={"leave_out": ["clouds"]})
+
+
+def test_unknown_words_to_leave_out_are_reported_once(six, caplog):
+    prepared(six, "texts", prompts={"leave_out": ["sky"]})
+    assert "prompts.leave_out" not in caplog.text
+    prepared(six, "texts", prompts={"leave_out": ["sky", "xyz"]})
+    assert [message for message in caplog.messages if "prompts.leave_out" in message] == [
+        "prompts.leave_out: these are no background words of the vocabulary, and are ignored: xyz"
+    ]
 
 
 def planned(run):

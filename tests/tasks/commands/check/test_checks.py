@@ -234,6 +234,12 @@ def test_warnings_that_would_be_logged_are_findings(farm, capsys):
     assert "background_words" not in capsys.readouterr().err
 
 
+def test_unknown_words_to_leave_out_are_a_warning(farm):
+    [fault] = faults("prompts.leave_out=[sky, grond]")
+    assert (fault.what, fault.works) == ("vocabulary", None)
+    assert "grond (did you mean ground?)" in fault.detail
+
+
 def test_the_training_and_the_evaluation_photos_are_checked(farm):
     verdicts, details = found("train.enabled=true", "evaluation.split=photos.csv")
     assert all(works for _, works in verdicts), details
