@@ -74,7 +74,8 @@ def variant_runs(config: RunConfig, grid: Grid, only: tuple[str, ...] = ()) -> t
         only: labels of the variants that run, as for `chosen_variants`; empty for all.
 
     Raises:
-        UsageError: a label is unknown, or the config of a run cannot be used. The message names the variant.
+        UsageError: a label is unknown, the config of a run cannot be used, or two runs have the same name. The message
+            names the variants.
     """
     name, values = resolve_config(config).name, config.model_dump(mode="json", exclude_unset=True)
     runs, faults = list[PlannedVariantRun](), dict[str, None]()
@@ -88,12 +89,39 @@ def variant_runs(config: RunConfig, grid: Grid, only: tuple[str, ...] = ()) -> t
                 faults[_of_grid(grid, variant.label, exc)] = None
     if faults:
         raise ConfigError("\n".join(faults))
+    _check_names(runs, grid)
     return tuple(runs)
 
 
 def run_name(ablation: str, variant: Variant, seed: Settings) -> str:
-    """Return the name of a run: the name of the ablation, the label of the variant and the values of the seed."""
-    return "-".join([ablation, *map(slug, (variant.label, *map(str, seed.values())))])[:NAME_LENGTH].rstrip(".")
+    """Return the name of a run: the name of the ablation, the label of the variant and the values of the seed.
+
+    Raises:
+        ConfigError: the name is too long.
+    """
+    name = "-".join([ablation, *map(slug, (variant.label, *map(str, seed.values())))])
+    if len(name) > NAME_LENGTH:
+        raise ConfigError(
+            f"the name of the run has {len(name)} characters, and at most {NAME_LENGTH} are possible: shorten the "
+            "label or the values of the seeds, or choose a shorter --name"
+        )
+    return name
+
+
+def _check_names(runs: Iterable[PlannedVariantRun], grid: Grid) -> None:
+    """Raise ConfigError if two runs have the same name, since one would replace the files of the other."""
+    by_name: dict[str, PlannedVariantRun] = {}
+    for run in runs:
+        other = by_name.setdefault(run.config.name, run)
+        if other is not run:
+            raise ConfigError(
+                f"grid {grid.name}: {_described(other)} and {_described(run)} would both have the name "
+                f"{run.config.name}: rename a variant, or change a seed"
+            )
+
+
+def _described(run: PlannedVariantRun) -> str:
+    return " ".join([repr(run.variant.label), *(f"{key}={value}" for key, value in run.seed.items())])
 
 
 def with_known_figures(grid: Grid, config: RunConfig) -> Grid:

@@ -190,6 +190,7 @@ def record_run(run: PreparedRun) -> Iterator[RunRecord]:
     The outcome is also written if the block fails or is interrupted.
 
     Raises:
+        ConfigError: the name is that of an ablation.
         RunBusyError: a run of this name is already running.
     """
     with claimed_run_name(run) as claim:

@@ -106,6 +106,7 @@ def start_run(run: PreparedRun, claim: int) -> tuple[str, ...]:
         The names of the settings that have changed: dotted config keys, `until` or `candidates`. The change is logged.
 
     Raises:
+        ConfigError: the name is that of an ablation.
         RunBusyError: a run of this name is already running.
         StorageError: the store refuses access.
         TransientError: the store does not answer.
@@ -123,6 +124,7 @@ def start_run(run: PreparedRun, claim: int) -> tuple[str, ...]:
         )
     else:
         if last is not None:
+            _check_no_ablation(files, last)
             _check_not_running(files, last)
             changed = _archive_if_changed(run, files, last)
             previous = None if changed else _keep_result(files, last)
@@ -152,6 +154,11 @@ def _report_damage(files: RunFiles) -> None:
             files.check(file)
         except BrokenArtifactError as broken:
             logger.warning("%s %s: clipes rewrites it", broken.uri, broken.reason)
+
+
+def _check_no_ablation(files: RunFiles, last: Mapping[str, Any]) -> None:
+    if "ablation" in last:
+        raise ConfigError(f"{files.name} is an ablation, and the run would replace its files: choose another --name")
 
 
 def _check_not_running(files: RunFiles, last: Mapping[str, Any]) -> None:

@@ -60,6 +60,27 @@ def test_each_run_has_a_name_and_the_settings_of_its_variant_and_seed(ablation):
     assert len(ablation(GRID, only=("CAA",))[2]) == 2
 
 
+@pytest.mark.parametrize(
+    ("key", "first", "second"), [("dataset.seed", "1", "1"), ("prompts.template", "one {}.", "One {}")]
+)
+def test_two_runs_of_the_same_name_are_refused(key, first, second, ablation):
+    with pytest.raises(ConfigError) as caught:
+        ablation(f"{PLAIN}{{A: {{}}}}\nseeds: {{{key}: ['{first}', '{second}']}}")
+    assert str(caught.value) == (
+        f"grid my grid: 'A' {key}={first} and 'A' {key}={second} would both have the name demo-my-grid-a-"
+        f"{first.split()[0]}: rename a variant, or change a seed"
+    )
+
+
+def test_a_name_that_is_too_long_is_refused_instead_of_cut(ablation):
+    name = "x" * 190
+    assert len(ablation(PLAIN + "{A23456789: {}}", name=name)[2][0].config.name) == 200
+    with pytest.raises(
+        ConfigError, match=r"^grid my grid: AB3456789 Z: the name of the run has 202 characters, and at"
+    ):
+        ablation(PLAIN + "{AB3456789 Z: {}}", name=name)
+
+
 def test_an_override_replaces_the_setting_of_a_grid(ablation):
     _, _, runs = ablation(GRID, "cam.power=0", "dataset.count=6", name="other")
     assert {(run.config.cam.power, run.config.dataset.count) for run in runs} == {(0, 6)}

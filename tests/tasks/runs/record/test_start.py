@@ -14,7 +14,7 @@ from clipes.tasks.plan.sharding import shard_of
 from clipes.tasks.runs.record.recorder import record_run
 from clipes.tasks.runs.record.start import start_run
 from clipes.tasks.storage.run_files import RunFiles
-from clipes_core.errors import StageError, StorageError
+from clipes_core.errors import ConfigError, StageError, StorageError
 
 
 def folder_of(run):
@@ -34,6 +34,16 @@ def test_run_json_is_written_when_the_run_starts(prepared):
     assert begun["model_digest"] == run.inputs.model_digest
     assert begun["versions"]["clipes"] == "0.1.0"
     assert datetime.fromisoformat(begun["started"]).utcoffset().total_seconds() == 0
+
+
+def test_a_run_does_not_replace_the_files_of_an_ablation(prepared):
+    run = prepared()
+    start_run(run, 1)
+    run_files(run).write_json("run.json", {**run_files(run).read_run(), "ablation": {"grid": "g", "runs": ["tiny-a"]}})
+    before = {path.name: path.read_bytes() for path in folder_of(run).iterdir() if path.is_file()}
+    with pytest.raises(ConfigError, match=r"^tiny is an ablation, and the run would replace its files: choose"):
+        start_run(run, 2)
+    assert {path.name: path.read_bytes() for path in folder_of(run).iterdir() if path.is_file()} == before
 
 
 def test_the_manifest_lists_every_photo_with_its_shard(prepared):
