@@ -45,8 +45,8 @@ def best_words(ranking: ClassRanking) -> tuple[str, ...]:
 def new_background_words(seen: Sequence[SeenWord]) -> tuple[str, ...]:
     """Return the new words whose mean score on the photos of a class is above an even part.
 
-    A word is new if it is not a background word yet. At most MOST_NEW words are returned, the largest score first. Scores
-    that rest on few photos do not count.
+    A word is new if it is not a background word yet. At most MOST_NEW words are returned, the largest score first.
+    Scores that rest on few photos do not count.
     """
     trusted = [each for each in seen if not each.known and not each.few]
     new = [each.firing for each in trusted if each.firing.share > each.firing.even]
