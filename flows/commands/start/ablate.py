@@ -60,9 +60,9 @@ def ablate(
         from clipes.flows.ablation.plan import plan_ablation
         from clipes.flows.terminal.ablation_plan import print_ablation_plan
 
+        print_ablation_plan(out, plan_ablation(runs, shown.last_stage))
         if line := left_out_line(loaded, runs[0].config):
             out.print(line)
-        print_ablation_plan(out, plan_ablation(runs, shown.last_stage))
         return
     load_prefect()
     from clipes.flows.server import provide_server
