@@ -216,7 +216,7 @@ def test_status_report_and_until_know_the_new_stage(toys, run):
     process = toys.start("run", "toys.yaml", "--until", "nothing")
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert "mask_scores, brightness, segmenter" in err
+    assert "mask_scores, brightness, evaluation_true_masks" in err
 
 
 def test_the_prefect_ui_shows_the_new_stage(toys, run):
