@@ -63,7 +63,7 @@ def pipeline(
         with explain_retry(), report_run(run) as record, scheduler_for(run, record.ledger, runner) as scheduler:
             check_failure_rate(record.ledger, MANIFEST)
             if run.chooses_template:
-                from clipes.flows.prompt_selection import choose_template  # defines a flow, which takes a moment
+                from clipes.flows.rankings.templates import choose_template  # defines a flow, which takes a moment
 
                 run = choose_template(run, record, scheduler)
             scheduler.submit(run, "texts")

@@ -17,7 +17,7 @@ from clipes.tasks.storage.run_status import RunStatus
 from clipes_core.evaluation.scored import SCORED
 
 if TYPE_CHECKING:  # Importing these modules loads torch, which would delay `clipes status`.
-    from clipes.flows.prompt_selection import PromptSelection
+    from clipes.flows.rankings.templates import PromptSelection
     from clipes.tasks.commands.export.request import Exported
     from clipes.tasks.commands.garbage import GarbageCount
     from clipes.tasks.inputs.photos import Reject

@@ -5,7 +5,7 @@ from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools.validation import is_valid_schema, validate
 
 from clipes.flows.pipeline import pipeline
-from clipes.flows.prompt_selection import prompt_selection
+from clipes.flows.rankings.templates import prompt_selection
 from clipes.tasks.inputs.configs import load_config
 from clipes.tasks.stages.registry import run_names
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from rich.console import Console
 
-from clipes.flows.prompt_selection import PromptSelection
+from clipes.flows.rankings.templates import PromptSelection
 from clipes.flows.terminal.result_tables import (
     print_exported,
     print_garbage,
