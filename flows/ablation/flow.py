@@ -7,11 +7,10 @@ from prefect.artifacts import create_markdown_artifact
 
 from clipes.flows.flow_runs import claim_flow_run, completed, keep_sigterm_handler, wait_for_retry
 from clipes.flows.pipeline import pipeline
-from clipes.tasks.ablation.figures import SHARPNESS
+from clipes.tasks.ablation.finished_runs import completed_run
 from clipes.tasks.ablation.grid import Grid
 from clipes.tasks.ablation.record import record_ablation
 from clipes.tasks.ablation.result import AblationResult, VariantRun
-from clipes.tasks.ablation.sharpness import run_sharpness
 from clipes.tasks.ablation.tables.table import table_of
 from clipes.tasks.ablation.tables.text_files import markdown
 from clipes.tasks.ablation.variant_runs import (
@@ -77,13 +76,11 @@ def show_table(result: AblationResult) -> None:
 def run_variant(run: PlannedVariantRun, grid: Grid, fresh: bool) -> VariantRun:
     """Run a variant as a separate flow run, and return its metrics or why it failed."""
     config = run.config
-    uri = run_uri(config.store, config.name)
     try:
         summary = keep_sigterm_handler(pipeline)(config, grid.last_stage, fresh)
-        sharp = {SHARPNESS: run_sharpness(config)} if SHARPNESS in grid.show else {}
+        return completed_run(run, grid, summary.metrics, summary.report)
     except ServerLostError:
         raise
     except ClipesError as exc:
         logger.warning("run %s failed: %s", config.name, exc)
-        return VariantRun(run.seed, config.name, uri, None, {}, str(exc))
-    return VariantRun(run.seed, config.name, summary.uri, summary.report, {**summary.metrics, **sharp})
+        return VariantRun(run.seed, config.name, run_uri(config.store, config.name), None, {}, str(exc))

@@ -284,6 +284,7 @@ class VariantRunJson(TypedDict):
     report: str | None
     metrics: dict[str, Any]
     failed: str | None
+    missing: NotRequired[dict[str, str]]
 
 
 class VariantJson(TypedDict):

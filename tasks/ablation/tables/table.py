@@ -56,6 +56,15 @@ class Row:
 
 
 @dataclass(frozen=True)
+class MissingFigure:
+    """A figure that variants do not have because of their settings: its title, the reason, and their labels."""
+
+    title: str
+    reason: str
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class AblationTable:
     """The table of an ablation.
 
@@ -68,6 +77,7 @@ class AblationTable:
         published_on: the data set and split of the paper's numbers; empty if the table has none.
         columns: the figures of which at least one run has a value.
         absent: titles of the figures of which no run has a value.
+        missing: the figures that variants do not have because of their settings.
         rows: the variants.
     """
 
@@ -79,6 +89,7 @@ class AblationTable:
     published_on: str
     columns: tuple[Column, ...]
     absent: tuple[str, ...]
+    missing: tuple[MissingFigure, ...]
     rows: tuple[Row, ...]
 
     @property
@@ -128,10 +139,20 @@ def table_of(result: AblationResult) -> AblationTable:
         published_on=" and ".join(sorted(measured_on)),
         columns=columns,
         absent=tuple(each.title for each in figures if each not in columns),
+        missing=_missing_figures(result, figures),
         rows=tuple(
             _row(one, result.reference, columns, published.get(one.variant.label, {})) for one in result.variants
         ),
     )
+
+
+def _missing_figures(result: AblationResult, figures: Sequence[Column]) -> tuple[MissingFigure, ...]:
+    found: dict[tuple[str, str], list[str]] = {}
+    for figure in dict.fromkeys(column.of.score or column.figure for column in figures):
+        for one in result.variants:
+            for reason in dict.fromkeys(run.missing[figure] for run in one.runs if figure in run.missing):
+                found.setdefault((column_of(figure).title, reason), []).append(one.variant.label)
+    return tuple(MissingFigure(title, reason, tuple(labels)) for (title, reason), labels in found.items())
 
 
 def _row(

@@ -2,7 +2,9 @@
 
 from clipes.tasks.ablation.tables.agreement import agreement_lines, sharpness_lines
 from clipes.tasks.ablation.tables.columns import Column
-from clipes.tasks.ablation.tables.table import AblationTable, Cell
+from clipes.tasks.ablation.tables.table import AblationTable, Cell, MissingFigure
+from clipes.tasks.stages.mask_scores import CAM_POWERS
+from clipes_core.evaluation.scored import INITIAL_CAM, REFINED_CAM
 
 DIFFERENCE, PAPER, REFERENCE = "+/-", "paper", "ref."
 
@@ -53,9 +55,21 @@ def explanations(table: AblationTable) -> list[str]:
             f"The paper's numbers were measured on {table.published_on}, those of this table on {table.data}. "
             "If the photos differ, compare only the order of the numbers."
         )
+    if {INITIAL_CAM.key, REFINED_CAM.key} <= {column.of.score for column in table.columns}:
+        initial, refined = (f"{min(CAM_POWERS[kind])} to {max(CAM_POWERS[kind])}" for kind in ("cam", "refined_cam"))
+        lines.append(
+            "The background score of a pixel is (1 - its largest CAM value)^p with the p of the best mIoU, as in the "
+            f"authors' program: {initial} for initial CAMs, {refined} for refined CAMs. A small difference between the "
+            "two may come from this choice alone."
+        )
     if table.absent:
         lines.append(f"No run has these figures: {', '.join(table.absent)}.")
-    return lines
+    return [*lines, *map(_missing_line, table.missing)]
+
+
+def _missing_line(missing: MissingFigure) -> str:
+    labels = ", ".join(f'"{label}"' for label in missing.labels)
+    return f"There is no {missing.title} of {labels}, because {missing.reason}."
 
 
 def problems(table: AblationTable) -> list[str]:
