@@ -20,7 +20,7 @@ from clipes.tasks.ablation.variant_runs import (
     variant_runs,
     with_known_figures,
 )
-from clipes.tasks.inputs.configs import resolve_config
+from clipes.tasks.inputs.configs import resolve_config, with_date_and_time
 from clipes.tasks.inputs.flow_parameter import ConfigParameter
 from clipes.tasks.storage.layout import run_uri
 from clipes.tasks.ui.publishing import ServerWatch, artifact_key
@@ -48,6 +48,7 @@ def ablation(config: ConfigParameter, grid: Grid, only: tuple[str, ...] = (), fr
     Raises:
         UsageError: the config of a run must be corrected, or the grid needs other data.
     """
+    config = with_date_and_time(config)  # once, so that the ablation and its runs have the same date and time
     runs, config = variant_runs(config, grid, only), resolve_config(config)
     check_needs(config, grid)
     if line := left_out_line(grid, runs[0].config):

@@ -9,7 +9,7 @@ from clipes.tasks.ablation.figures import class_of, stage_of
 from clipes.tasks.ablation.grid import Grid, Variant, chosen_variants, slug
 from clipes.tasks.ablation.settings import Settings, flat_settings, nested_settings
 from clipes.tasks.inputs.config_text.overrides import parse_override
-from clipes.tasks.inputs.configs import config_of_values, read_config, resolve_config
+from clipes.tasks.inputs.configs import config_of_values, read_config, with_date_and_time
 from clipes.tasks.runs.preparation import check_request, checked_vocabulary
 from clipes.tasks.stages.registry import STAGES
 from clipes_core.config.run import NAME_LENGTH, RunConfig
@@ -35,7 +35,7 @@ class PlannedVariantRun:
 
 
 def ablation_config(path: str, overrides: Iterable[str], grid: Grid, given: Mapping[str, Any]) -> RunConfig:
-    """Read the config that all runs of an ablation have in common. Its name is that of the ablation.
+    """Read the config that all runs of an ablation share. Its name is that of the ablation, with the date and time.
 
     The settings of the grid replace those of the file, and `overrides` replace both.
 
@@ -58,18 +58,20 @@ def ablation_config(path: str, overrides: Iterable[str], grid: Grid, given: Mapp
             raise ConfigError(f"--set {key}: the grid {grid.name} itself varies {clash[0]}; leave out this option")
     common = {key: value for key, value in grid.settings.items() if not any(_overlap(key, other) for other in own)}
     named = given if "name" in given else {**given, "name": f"{read_config(path, overrides).name}-{slug(grid.name)}"}
-    with_name = read_config(path, overrides, named)
-    try:
-        return read_config(path, overrides, {**nested_settings(common), **named}) if common else with_name
-    except ConfigError as exc:
-        raise ConfigError(_of_grid(grid, "settings", exc)) from exc
+    config = read_config(path, overrides, named)
+    if common:
+        try:
+            config = read_config(path, overrides, {**nested_settings(common), **named})
+        except ConfigError as exc:
+            raise ConfigError(_of_grid(grid, "settings", exc)) from exc
+    return with_date_and_time(config)
 
 
 def variant_runs(config: RunConfig, grid: Grid, only: tuple[str, ...] = ()) -> tuple[PlannedVariantRun, ...]:
     """Return the runs of an ablation, in the order of the grid, and check the config of each of them.
 
     Args:
-        config: the config that the runs have in common, with the name of the ablation.
+        config: the config that the runs have in common, with the name of the ablation and without {date} and {time}.
         grid: the grid.
         only: labels of the variants that run, as for `chosen_variants`; empty for all.
 
@@ -77,7 +79,7 @@ def variant_runs(config: RunConfig, grid: Grid, only: tuple[str, ...] = ()) -> t
         UsageError: a label is unknown, the config of a run cannot be used, or two runs have the same name. The message
             names the variants.
     """
-    name, values = resolve_config(config).name, config.model_dump(mode="json", exclude_unset=True)
+    name, values = config.name, config.model_dump(mode="json", exclude_unset=True)
     runs, faults = list[PlannedVariantRun](), dict[str, None]()
     for variant in chosen_variants(grid, only):
         for seed in grid.all_seeds:

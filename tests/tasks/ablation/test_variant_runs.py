@@ -1,5 +1,7 @@
 """The runs of an ablation: their names and configs, and the refusals before anything runs."""
 
+import re
+
 import pytest
 from support.prepared import prepare_run
 
@@ -58,6 +60,12 @@ def test_each_run_has_a_name_and_the_settings_of_its_variant_and_seed(ablation):
     }
     assert {run.config.prompts.template for run in runs} == {config.prompts.template}
     assert len(ablation(GRID, only=("CAA",))[2]) == 2
+
+
+def test_the_ablation_and_its_runs_have_the_same_date_and_time(ablation):
+    _, config, (run,) = ablation(PLAIN + "{A: {}}", name="mine-{date}-{time}")
+    assert re.fullmatch(r"mine-\d{4}-\d\d-\d\d-\d{6}", config.name)
+    assert run.config.name == f"{config.name}-a"
 
 
 @pytest.mark.parametrize(
