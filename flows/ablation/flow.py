@@ -7,7 +7,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from clipes.flows.flow_runs import claim_flow_run, completed, keep_sigterm_handler, wait_for_retry
 from clipes.flows.pipeline import pipeline
-from clipes.tasks.ablation.finished_runs import completed_run
+from clipes.tasks.ablation.finished_runs import completed_run, earlier_results
 from clipes.tasks.ablation.grid import Grid
 from clipes.tasks.ablation.record import record_ablation
 from clipes.tasks.ablation.result import AblationResult, VariantRun
@@ -17,6 +17,7 @@ from clipes.tasks.ablation.variant_runs import (
     PlannedVariantRun,
     check_needs,
     left_out_line,
+    other_runs,
     variant_runs,
     with_known_figures,
 )
@@ -34,7 +35,8 @@ logger = logging.getLogger(__name__)
 def ablation(config: ConfigParameter, grid: Grid, only: tuple[str, ...] = (), fresh: bool = False) -> AblationResult:
     """Run the variants of a config one after the other, each as a separate run, and compare their figures.
 
-    The runs share the artifacts whose settings and inputs are equal. A run that fails does not stop the others.
+    The runs share the artifacts whose settings and inputs are equal. A run that fails does not stop the others. If
+    `only` leaves out variants, the result also has their runs that earlier calls have completed with the same settings.
 
     Args:
         config: All settings that the runs have in common. Its name is the name of the ablation.
@@ -49,18 +51,20 @@ def ablation(config: ConfigParameter, grid: Grid, only: tuple[str, ...] = (), fr
         UsageError: the config of a run must be corrected, or the grid needs other data.
     """
     config = with_date_and_time(config)  # once, so that the ablation and its runs have the same date and time
-    runs, config = variant_runs(config, grid, only), resolve_config(config)
-    check_needs(config, grid)
+    runs, common = variant_runs(config, grid, only), resolve_config(config)
+    check_needs(common, grid)
     if line := left_out_line(grid, runs[0].config):
         logger.info("%s", line)
     grid = with_known_figures(grid, runs[0].config)
-    with record_ablation(config, grid, runs) as record:
+    earlier = earlier_results(other_runs(config, grid, only), grid)
+    with record_ablation(common, grid, runs, earlier) as record:
         for number, run in enumerate(runs, start=1):
             logger.info("run %d of %d: %s", number, len(runs), run.config.name)
             record.add(run_variant(run, grid, fresh))
     result = record.result
     show_table(result)
-    return completed(result, f"{len(runs) - len(result.failed)} of {len(runs)} runs completed")
+    kept = f", {len(earlier)} kept from earlier calls" if earlier else ""
+    return completed(result, f"{len(runs) - len(result.failed)} of {len(runs)} runs completed{kept}")
 
 
 def run_ablation(config: RunConfig, grid: Grid, only: tuple[str, ...], fresh: bool) -> AblationResult:

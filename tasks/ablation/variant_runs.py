@@ -1,6 +1,7 @@
 """The runs of an ablation: one for each variant and seed of its grid, each with its own name and config."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -79,20 +80,37 @@ def variant_runs(config: RunConfig, grid: Grid, only: tuple[str, ...] = ()) -> t
         UsageError: a label is unknown, the config of a run cannot be used, or two runs have the same name. The message
             names the variants.
     """
-    name, values = config.name, config.model_dump(mode="json", exclude_unset=True)
     runs, faults = list[PlannedVariantRun](), dict[str, None]()
     for variant in chosen_variants(grid, only):
-        for seed in grid.all_seeds:
-            settings = {**variant.settings, **seed}
-            try:
-                changes = {**nested_settings(settings), "name": run_name(name, variant, seed)}
-                runs.append(PlannedVariantRun(variant, seed, _checked(config_of_values(values, changes), grid)))
-            except ConfigError as exc:
-                faults[_of_grid(grid, variant.label, exc)] = None
+        try:
+            runs += _runs_of(variant, config, grid)
+        except ConfigError as exc:
+            faults[_of_grid(grid, variant.label, exc)] = None
     if faults:
         raise ConfigError("\n".join(faults))
     _check_names(runs, grid)
     return tuple(runs)
+
+
+def other_runs(config: RunConfig, grid: Grid, only: tuple[str, ...]) -> tuple[PlannedVariantRun, ...]:
+    """Return the runs of the variants that `only` leaves out, apart from variants whose config cannot be used.
+
+    The arguments are those of `variant_runs`.
+    """
+    chosen, runs = {variant.label for variant in chosen_variants(grid, only)}, list[PlannedVariantRun]()
+    for variant in grid.all_variants:
+        if variant.label not in chosen:
+            with suppress(ConfigError):  # such a variant has no runs
+                runs += _runs_of(variant, config, grid)
+    return tuple(runs)
+
+
+def _runs_of(variant: Variant, config: RunConfig, grid: Grid) -> Iterator[PlannedVariantRun]:
+    """Yield a run for each seed; raise ConfigError if a config cannot be used."""
+    values = config.model_dump(mode="json", exclude_unset=True)
+    for seed in grid.all_seeds:
+        changes = {**nested_settings({**variant.settings, **seed}), "name": run_name(config.name, variant, seed)}
+        yield PlannedVariantRun(variant, seed, _checked(config_of_values(values, changes), grid))
 
 
 def run_name(ablation: str, variant: Variant, seed: Settings) -> str:

@@ -144,3 +144,25 @@ def test_a_variant_that_fails_does_not_stop_the_others(ablated):
     assert "has more than the 32 tokens that CLIP reads" in done.stdout
     assert json.loads(clipes("status", "demo-mixed", "--json").stdout)["state"] == "failed"
     assert clipes("status", "demo-mixed-short").returncode == 0
+
+
+@pytest.mark.slow
+def test_only_keeps_the_variants_of_earlier_calls_whose_settings_are_the_same(ablated):
+    clipes, arguments, _, _ = ablated
+    whole = clipes(*arguments)
+    before = result_of(clipes)
+    done = clipes(*arguments, "--only", "CAA")
+    assert done.returncode == 0, done.stderr
+    assert result_of(clipes)["grid"] == before["grid"]
+    for one, other in zip(before["variants"], result_of(clipes)["variants"], strict=True):
+        assert one["variant"] == other["variant"]
+        (first,), (second,) = one["runs"], other["runs"]
+        assert first["report"] == second["report"]
+        assert all(first["metrics"].get(key) == second["metrics"].get(key) for key in ("pseudo_mask", "sharpness"))
+    table = whole.stdout.partition("files:")[0]
+    assert done.stdout.startswith(table)
+    assert table.strip() in clipes("status", "demo-mine").stdout
+    changed = clipes(*arguments, "--set", "cam.power=1", "--only", "CAA")
+    assert changed.returncode == 0, changed.stderr
+    assert [each["variant"]["label"] for each in result_of(clipes)["variants"]] == ["CAA"]
+    assert 'Variants of the grid without a run so far: "none", "CAA + CRF".' in changed.stdout

@@ -78,7 +78,8 @@ class AblationTable:
         columns: the figures of which at least one run has a value.
         absent: titles of the figures of which no run has a value.
         missing: the figures that variants do not have because of their settings.
-        rows: the variants.
+        not_run: labels of the variants of the grid without a run so far.
+        rows: the variants that have runs.
     """
 
     name: str
@@ -90,6 +91,7 @@ class AblationTable:
     columns: tuple[Column, ...]
     absent: tuple[str, ...]
     missing: tuple[MissingFigure, ...]
+    not_run: tuple[str, ...]
     rows: tuple[Row, ...]
 
     @property
@@ -124,6 +126,7 @@ def table_of(result: AblationResult) -> AblationTable:
         for label, ids in result.grid.published.items()
     }
     shown = {column.figure for column in columns}
+    ran = {one.variant.label for one in result.variants}
     measured_on = {
         f"{number.data} {number.split}"
         for of_variant in published.values()
@@ -140,6 +143,7 @@ def table_of(result: AblationResult) -> AblationTable:
         columns=columns,
         absent=tuple(each.title for each in figures if each not in columns),
         missing=_missing_figures(result, figures),
+        not_run=tuple(each.label for each in result.grid.all_variants if each.label not in ran),
         rows=tuple(
             _row(one, result.reference, columns, published.get(one.variant.label, {})) for one in result.variants
         ),

@@ -1,5 +1,7 @@
 """The words and numbers of an ablation's table, which all of its forms share."""
 
+from collections.abc import Iterable
+
 from clipes.tasks.ablation.tables.agreement import agreement_lines, sharpness_lines
 from clipes.tasks.ablation.tables.columns import Column
 from clipes.tasks.ablation.tables.table import AblationTable, Cell, MissingFigure
@@ -64,12 +66,18 @@ def explanations(table: AblationTable) -> list[str]:
         )
     if table.absent:
         lines.append(f"No run has these figures: {', '.join(table.absent)}.")
-    return [*lines, *map(_missing_line, table.missing)]
+    lines += map(_missing_line, table.missing)
+    if table.not_run:
+        lines.append(f"Variants of the grid without a run so far: {_quoted(table.not_run)}.")
+    return lines
 
 
 def _missing_line(missing: MissingFigure) -> str:
-    labels = ", ".join(f'"{label}"' for label in missing.labels)
-    return f"There is no {missing.title} of {labels}, because {missing.reason}."
+    return f"There is no {missing.title} of {_quoted(missing.labels)}, because {missing.reason}."
+
+
+def _quoted(labels: Iterable[str]) -> str:
+    return ", ".join(f'"{label}"' for label in labels)
 
 
 def problems(table: AblationTable) -> list[str]:

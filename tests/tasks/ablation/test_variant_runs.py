@@ -11,6 +11,7 @@ from clipes.tasks.ablation.variant_runs import (
     ablation_config,
     check_needs,
     left_out_line,
+    other_runs,
     variant_runs,
     with_known_figures,
 )
@@ -60,6 +61,12 @@ def test_each_run_has_a_name_and_the_settings_of_its_variant_and_seed(ablation):
     }
     assert {run.config.prompts.template for run in runs} == {config.prompts.template}
     assert len(ablation(GRID, only=("CAA",))[2]) == 2
+
+
+def test_the_other_runs_are_those_of_variants_that_are_not_chosen_and_can_run(ablation):
+    grid, config, runs = ablation(PLAIN + "{A: {}, B: {cam.power: 1}, C: {cam.power: x}}", only=("A",))
+    assert [run.config.name for run in runs] == ["demo-my-grid-a"]
+    assert [run.config.name for run in other_runs(config, grid, ("A",))] == ["demo-my-grid-b"]
 
 
 def test_the_ablation_and_its_runs_have_the_same_date_and_time(ablation):
