@@ -96,7 +96,7 @@ def print_metrics(console: Console, metrics: Mapping[str, Any]) -> None:
 
 
 def print_status(console: Console, status: RunStatus) -> None:
-    """Print the progress of a run, or how it ended."""
+    """Print the progress of a run, or how it ended. An ablation has no stages of its own, only its runs have."""
     run = status.run
     advice = ", run it again to resume" if status.interrupted else ""
     facts = f"{advice}, started {run['started']}, {run['photos']} photos"
@@ -105,6 +105,8 @@ def print_status(console: Console, status: RunStatus) -> None:
         console.print(run["error"])
     if status.rejects:
         console.print(f"{status.rejects} {WITHOUT_RESULT} rejects.parquet")
+    if "ablation" in run:
+        return
     if status.metrics is not None and status.state not in UNFINISHED:
         print_metrics(console, status.metrics)
         _print_not_run(console, status)
