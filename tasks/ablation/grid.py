@@ -1,26 +1,29 @@
 """Grids. A grid names the variants of a config that an ablation compares, and the figures that it shows of them."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import product
 from math import prod
 from pathlib import PurePath
 from typing import Annotated, Any
+from unicodedata import combining, normalize
 
 import yaml
 from pydantic import BeforeValidator, Field
+from typing_extensions import override
 
 from clipes.tasks.ablation.figures import check_figure, last_stage
-from clipes.tasks.ablation.settings import FlatSettings, Settings
-from clipes.tasks.inputs.config_text.yaml_text import check_yaml
+from clipes.tasks.ablation.settings import FlatSettings, Settings, flat_settings
+from clipes.tasks.inputs.config_text.yaml_text import NUMBER_TAGS, check_yaml
 from clipes.tasks.inputs.paper.published import published_number
 from clipes.tasks.machine.shipped_files import CONFIGS
 from clipes.tasks.stages.registry import run_names
 from clipes.tasks.storage.user_files import read_text
-from clipes_core.config.run import check_section
+from clipes_core.config.run import RunConfig, check_section
 from clipes_core.config.section import Section
+from clipes_core.config.suggestions import similar_key
 from clipes_core.errors import ConfigError, DatasetError
 
 GRIDS = CONFIGS / "ablations"  # the grids that clipes ships
@@ -48,17 +51,17 @@ def _one_line(value: Any) -> Any:
     return " ".join(value.split()) if isinstance(value, str) else value
 
 
-def _with_text_keys(value: Any) -> Any:
-    """Return a mapping with its labels as text. A label may be a number; None stands for no labels."""
+def _labelled(value: Any) -> Any:
+    """Check the labels of a mapping; None stands for no labels."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):
         raise ValueError("expected labels and settings, such as {MHSA: {cam.refine: mhsa}}")
-    if wrong := [key for key in value if type(key) not in (str, int, float)]:
+    if wrong := [key for key in value if not isinstance(key, str)]:
         raise ValueError(f"YAML reads a label as {wrong[0]}; put it in quotes")
-    if wrong := [key for key in map(str, value) if not key.strip() or not key.isprintable()]:
+    if wrong := [key for key in value if not key.strip() or not key.isprintable()]:
         raise ValueError(f"{wrong[0]!r} is not a label; use printable characters")
-    return {str(key): item for key, item in value.items()}
+    return value
 
 
 def _listed(value: Any) -> Any:
@@ -68,8 +71,8 @@ def _listed(value: Any) -> Any:
 
 
 Line = Annotated[str, BeforeValidator(_one_line)]
-Labelled = Annotated[dict[str, FlatSettings], BeforeValidator(_with_text_keys)]
-ByLabel = Annotated[dict[str, dict[str, str]], BeforeValidator(_with_text_keys)]
+Labelled = Annotated[dict[str, FlatSettings], BeforeValidator(_labelled)]
+ByLabel = Annotated[dict[str, dict[str, str]], BeforeValidator(_labelled)]
 
 
 class Grid(Section):
@@ -84,7 +87,7 @@ class Grid(Section):
     paper: Line | None = Field(None, description="What the paper says about it; shown below the table.")
     until: str | None = Field(None, description="Last stage of the runs. null: the last stage that `show` needs.")
     settings: FlatSettings = Field(default_factory=dict, description="Settings of all variants: dotted key -> value.")
-    axes: Annotated[dict[str, Labelled], BeforeValidator(_with_text_keys)] = Field(
+    axes: Annotated[dict[str, Labelled], BeforeValidator(_labelled)] = Field(
         default_factory=dict, description="Axis -> label -> settings."
     )
     variants: Labelled = Field(default_factory=dict, description="Label of a variant -> its settings.")
@@ -117,6 +120,16 @@ class Grid(Section):
         labels = [label for label, _ in point]
         settings = {key: value for _, own in point for key, value in own.items()}
         return Variant(", ".join(labels), dict(zip(self.axes, labels, strict=True)), settings)
+
+    @property
+    def slugs(self) -> dict[str, str]:
+        """The label of each variant -> its part of the names of its runs. Variants with equal parts are numbered."""
+        parts = {variant.label: slug(variant.label) for variant in self.all_variants}
+        times = Counter(parts.values())
+        return {
+            label: f"{part}-{number}" if times[part] > 1 else part
+            for number, (label, part) in enumerate(parts.items(), start=1)
+        }
 
     @property
     def reference_label(self) -> str:
@@ -176,11 +189,23 @@ def chosen_variants(grid: Grid, labels: tuple[str, ...]) -> tuple[Variant, ...]:
     )
 
 
+class _KeysAsWritten(yaml.SafeLoader):
+    """Loads YAML like `yaml.safe_load`, but a key that YAML reads as a number stays as it is written, such as 010."""
+
+    @override
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        self.flatten_mapping(node)  # adds the keys of `<<`
+        for key, _ in node.value:
+            if key.tag in NUMBER_TAGS:
+                key.tag = self.DEFAULT_SCALAR_TAG
+        return super().construct_mapping(node, deep)
+
+
 def _read(name: str, place: str) -> dict[str, Any]:
     try:
         text = read_text(place)
         check_yaml(text)
-        values = yaml.safe_load(text)
+        values = yaml.load(text, Loader=_KeysAsWritten)
     except FileNotFoundError as exc:
         shipped = sorted(file.stem for file in GRIDS.glob("*.yaml"))
         advice = _or_similar(name, shipped) if place != name else "; name a YAML file, or a grid that clipes ships"
@@ -221,11 +246,10 @@ def _problems(grid: Grid) -> Iterator[str]:
         yield f"until: {grid.until}: no such stage{_or_similar(grid.until, list(run_names()))}"
     yield from _conflicts(grid)
     labels = [variant.label for variant in grid.all_variants]
-    twice = [label for label, times in Counter(map(slug, labels)).items() if times > 1]
-    for label in twice:
-        same = " and ".join(repr(each) for each in labels if slug(each) == label)
-        yield f"the variants {same} would have runs of the same name; rename one"
-    for figure in grid.show:
+    yield from (f"needs: {problem}" for problem in map(_problem_of_key, grid.needs) if problem)
+    for figure, times in Counter(grid.show).items():
+        if times > 1:
+            yield f"show: {figure}: the figure occurs {times} times; keep one of them"
         if problem := check_figure(figure, grid.until):
             yield f"show: {figure}: {problem}"
     if grid.reference is not None and grid.reference not in labels:
@@ -234,6 +258,14 @@ def _problems(grid: Grid) -> Iterator[str]:
     lengths = {len(values) for values in grid.seeds.values()}
     if len(lengths) > 1 or 0 in lengths:
         yield "seeds: each key needs the same number of values, and at least one"
+
+
+def _problem_of_key(key: str) -> str | None:
+    """Return why a config cannot have a setting; None if it can."""
+    similar = similar_key(RunConfig, key.split("."))
+    if key in flat_settings(RunConfig(name="any").model_dump(mode="json")):
+        return None
+    return f"{key}: unknown key{f'; did you mean {similar}?' if similar else ''}"
 
 
 def _conflicts(grid: Grid) -> Iterator[str]:
@@ -269,6 +301,10 @@ def _problem_of_number(place: str, figure: str, number_id: str) -> str | None:
 
 
 def slug(label: str) -> str:
-    """Return a label as part of the name of a run: lower-case letters, digits and dots, with hyphens between words."""
-    kept = "".join(each if each.isascii() and (each.isalnum() or each == ".") else " " for each in label.casefold())
+    """Return a label as part of the name of a run: lower-case letters, digits and dots, with hyphens between words.
+
+    Letters lose their accents. Letters of scripts other than Latin are left out. If nothing is left, return "variant".
+    """
+    plain = "".join(each for each in normalize("NFKD", label.casefold()) if not combining(each))
+    kept = "".join(each if each.isascii() and (each.isalnum() or each == ".") else " " for each in plain)
     return "-".join(kept.replace(". ", " ").strip(". ").split()) or "variant"

@@ -1,5 +1,6 @@
 """Settings of variants: dotted config keys and their values."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -64,7 +65,7 @@ def _settings_of_grid(values: Any) -> dict[str, Any]:
 
 def _check_keys(values: Mapping[Any, Any]) -> None:
     for key, value in values.items():
-        if not isinstance(key, str) or not key.isprintable() or not key.strip():
+        if not isinstance(key, str) or not re.match(r"[^\W\d]", key) or not key.isprintable():
             raise ValueError(f"{key!r} is not a setting; write settings such as {{cam.refine: mhsa}}")
         if isinstance(value, Mapping):
             _check_keys(value)

@@ -80,10 +80,10 @@ def variant_runs(config: RunConfig, grid: Grid, only: tuple[str, ...] = ()) -> t
         UsageError: a label is unknown, the config of a run cannot be used, or two runs have the same name. The message
             names the variants.
     """
-    runs, faults = list[PlannedVariantRun](), dict[str, None]()
+    runs, faults, slugs = list[PlannedVariantRun](), dict[str, None](), grid.slugs
     for variant in chosen_variants(grid, only):
         try:
-            runs += _runs_of(variant, config, grid)
+            runs += _runs_of(variant, slugs[variant.label], config, grid)
         except ConfigError as exc:
             faults[_of_grid(grid, variant.label, exc)] = None
     if faults:
@@ -97,29 +97,35 @@ def other_runs(config: RunConfig, grid: Grid, only: tuple[str, ...]) -> tuple[Pl
 
     The arguments are those of `variant_runs`.
     """
-    chosen, runs = {variant.label for variant in chosen_variants(grid, only)}, list[PlannedVariantRun]()
+    chosen = {variant.label for variant in chosen_variants(grid, only)}
+    runs, slugs = list[PlannedVariantRun](), grid.slugs
     for variant in grid.all_variants:
         if variant.label not in chosen:
             with suppress(ConfigError):  # such a variant has no runs
-                runs += _runs_of(variant, config, grid)
+                runs += _runs_of(variant, slugs[variant.label], config, grid)
     return tuple(runs)
 
 
-def _runs_of(variant: Variant, config: RunConfig, grid: Grid) -> Iterator[PlannedVariantRun]:
-    """Yield a run for each seed; raise ConfigError if a config cannot be used."""
+def _runs_of(variant: Variant, part: str, config: RunConfig, grid: Grid) -> Iterator[PlannedVariantRun]:
+    """Yield a run of a variant for each seed; raise ConfigError if a config cannot be used."""
     values = config.model_dump(mode="json", exclude_unset=True)
     for seed in grid.all_seeds:
-        changes = {**nested_settings({**variant.settings, **seed}), "name": run_name(config.name, variant, seed)}
+        changes = {**nested_settings({**variant.settings, **seed}), "name": run_name(config.name, part, seed)}
         yield PlannedVariantRun(variant, seed, _checked(config_of_values(values, changes), grid))
 
 
-def run_name(ablation: str, variant: Variant, seed: Settings) -> str:
-    """Return the name of a run: the name of the ablation, the label of the variant and the values of the seed.
+def run_name(ablation: str, part: str, seed: Settings) -> str:
+    """Return the name of a run: the name of the ablation, the part that stands for its variant, and its seed.
+
+    Args:
+        ablation: name of the ablation.
+        part: the part of the variant; see `Grid.slugs`.
+        seed: settings of the seed.
 
     Raises:
         ConfigError: the name is too long.
     """
-    name = "-".join([ablation, *map(slug, (variant.label, *map(str, seed.values())))])
+    name = "-".join([ablation, part, *(slug(str(value)) for value in seed.values())])
     if len(name) > NAME_LENGTH:
         raise ConfigError(
             f"the name of the run has {len(name)} characters, and at most {NAME_LENGTH} are possible: shorten the "

@@ -58,13 +58,18 @@ BROKEN = {
     "no labels": ({"variants": "[A]"}, "variants: expected labels and settings"),
     "label is a truth value": ({"variants": "{yes: {}}"}, "YAML reads a label as True; put it in quotes"),
     "label twice": ({"variants": "{A: {}, A: {}}"}, "the key 'A' occurs twice"),
-    "equal names": ({"variants": "{a b: {}, A-B: {}}"}, "'a b' and 'A-B' would have runs of the same name; rename one"),
     "setting twice": ({"settings": "{cam.power: 1, cam: {power: 2}}"}, "settings: the setting cam.power occurs twice"),
     "unknown figure": ({"show": "[initial_cams]"}, "show: initial_cams: unknown figure; did you mean initial_cam?"),
     "unknown cost": ({"show": "[masks.hours]"}, "show: masks.hours: unknown figure"),
     "figures are no list": ({"show": "initial_cam"}, "show: expected a list, such as [initial_cam, pseudo_mask]"),
     "a date": ({"variants": "{A: {prompts.template: 2020-01-01}}"}, "prompts.template: expected text, a number or a"),
-    "key is no text": ({"variants": "{A: {3: 4}}"}, "variants.A: 3 is not a setting; write settings such as"),
+    "key is no text": ({"variants": "{A: {3: 4}}"}, "variants.A: '3' is not a setting; write settings such as"),
+    "figure twice": ({"show": "[initial_cam, initial_cam]"}, "show: initial_cam: the figure occurs 2 times; keep one"),
+    "unknown need": (
+        {"needs": "{dataset.clases: voc12}"},
+        "needs: dataset.clases: unknown key; did you mean dataset.classes?",
+    ),
+    "need of a section": ({"needs": "{dataset: voc12}"}, "needs: dataset: unknown key"),
     "other name": ({"settings": "{name: x}"}, "settings: name is the same for all runs; use the option --name"),
     "other store": (
         {"variants": "{A: {store: x}}"},
@@ -130,5 +135,18 @@ def test_a_grid_that_does_not_exist_is_refused(tmp_path):
 def test_a_label_becomes_part_of_the_name_of_a_run():
     assert slug("MHSA, single-scale + CRF") == "mhsa-single-scale-crf"
     assert slug("λ = 0.4") == "0.4"
-    assert slug("ohne") == "ohne"
+    assert slug("Größe") == "grosse"
     assert slug("λ") == "variant"
+
+
+def test_variants_whose_labels_give_the_same_part_of_a_name_are_numbered(tmp_path):
+    variants = "{单尺度: {}, CAA: {cam.power: 1}, 多尺度: {cam.power: 3}, c a a: {cam.power: 4}, C-A-A: {cam.power: 5}}"
+    grid = grid_of(tmp_path, f"title: T\nvariants: {variants}\nshow: [initial_cam]")
+    assert list(grid.slugs.values()) == ["variant-1", "caa", "variant-3", "c-a-a-4", "c-a-a-5"]
+
+
+def test_a_label_that_yaml_reads_as_a_number_stays_as_it_is_written(tmp_path):
+    axes = "{t: {010: {cam.power: 1}, 0.10: {cam.power: 2}, 1e1: {cam.power: 3}, 1:30: {cam.power: 4}, 8: {}}}"
+    grid = grid_of(tmp_path, f"title: T\naxes: {axes}\nshow: [initial_cam]\nreference: '010'")
+    assert [variant.label for variant in grid.all_variants] == ["010", "0.10", "1e1", "1:30", "8"]
+    assert [variant.settings.get("cam.power") for variant in grid.all_variants] == [1, 2, 3, 4, None]
