@@ -53,9 +53,10 @@ def ablation(config: ConfigParameter, grid: Grid, only: tuple[str, ...] = (), fr
     config = with_date_and_time(config)  # once, so that the ablation and its runs have the same date and time
     runs, common = variant_runs(config, grid, only), resolve_config(config)
     check_needs(common, grid)
-    if line := left_out_line(grid, runs[0].config):
+    configs = [run.config for run in runs]
+    if line := left_out_line(grid, *configs):
         logger.info("%s", line)
-    grid = with_known_figures(grid, runs[0].config)
+    grid = with_known_figures(grid, *configs)
     earlier = earlier_results(other_runs(config, grid, only), grid)
     with record_ablation(common, grid, runs, earlier) as record:
         for number, run in enumerate(runs, start=1):

@@ -150,20 +150,20 @@ def _described(run: PlannedVariantRun) -> str:
     return " ".join([repr(run.variant.label), *(f"{key}={value}" for key, value in run.seed.items())])
 
 
-def with_known_figures(grid: Grid, config: RunConfig) -> Grid:
-    """Return the grid without the figures of classes that the data set does not have.
+def with_known_figures(grid: Grid, *configs: RunConfig) -> Grid:
+    """Return the grid without the figures of classes that no vocabulary has.
 
     Args:
         grid: the grid.
-        config: config of one of its runs.
+        configs: configs of its runs. Without those of all runs, the grid must not vary the vocabulary.
 
     Raises:
-        ConfigError: the data set has the class of none of the figures.
+        ConfigError: the vocabularies have the class of none of the figures.
     """
-    classes = checked_vocabulary(config).ids
-    known = tuple(figure for figure in grid.show if (class_of(figure) or BACKGROUND) in {BACKGROUND, *classes})
+    classes = _classes(configs)
+    known = tuple(figure for figure in grid.show if (class_of(figure) or BACKGROUND) in classes)
     if not known:
-        missing = _missing_classes(grid, config)
+        missing = _missing_classes(grid, classes)
         raise ConfigError(f"grid {grid.name}: show: the data set has no {missing}; show a figure that it has")
     return grid.model_copy(update={"show": known})
 
@@ -199,15 +199,22 @@ def _of_grid(grid: Grid, place: str, error: ConfigError) -> str:
     return "\n".join(f"grid {grid.name}: {place}: {line}" for line in str(error).splitlines())
 
 
-def left_out_line(grid: Grid, config: RunConfig) -> str | None:
+def left_out_line(grid: Grid, *configs: RunConfig) -> str | None:
     """Return a line on the figures that `with_known_figures` leaves out; None if there are none."""
-    missing = _missing_classes(grid, config)
+    missing = _missing_classes(grid, _classes(configs))
     return f"the data set has no {missing}; these columns are left out" if missing else None
 
 
-def _missing_classes(grid: Grid, config: RunConfig) -> str:
-    """Return the classes of figures that the data set does not have, each with a class of a similar name, if any."""
-    known = (BACKGROUND, *checked_vocabulary(config).ids)
+def _classes(configs: Iterable[RunConfig]) -> tuple[str, ...]:
+    """Return the classes of all vocabularies of these configs, the background first."""
+    vocabularies = {str(config.dataset.classes): config for config in configs}
+    return tuple(
+        dict.fromkeys([BACKGROUND, *(each for one in vocabularies.values() for each in checked_vocabulary(one).ids)])
+    )
+
+
+def _missing_classes(grid: Grid, known: tuple[str, ...]) -> str:
+    """Return the classes of figures that are not known, each with a known class of a similar name, if any."""
     named = dict.fromkeys(class_of(figure) or BACKGROUND for figure in grid.show)
     return ", ".join(f"{each}{_hint(each, known)}" for each in named if each not in known)
 

@@ -62,7 +62,11 @@ BROKEN = {
     "unknown figure": ({"show": "[initial_cams]"}, "show: initial_cams: unknown figure; did you mean initial_cam?"),
     "unknown cost": ({"show": "[masks.hours]"}, "show: masks.hours: unknown figure"),
     "figures are no list": ({"show": "initial_cam"}, "show: expected a list, such as [initial_cam, pseudo_mask]"),
-    "a date": ({"variants": "{A: {prompts.template: 2020-01-01}}"}, "prompts.template: expected text, a number or a"),
+    "a date": (
+        {"variants": "{A: {prompts.template: 2020-01-01}}"},
+        "prompts.template: YAML reads a value as datetime.date(",
+    ),
+    "a date in a list": ({"variants": "{A: {prompts.template: [2020-01-01]}}"}, "; put text in quotes"),
     "key is no text": ({"variants": "{A: {3: 4}}"}, "variants.A: '3' is not a setting; write settings such as"),
     "figure twice": ({"show": "[initial_cam, initial_cam]"}, "show: initial_cam: the figure occurs 2 times; keep one"),
     "unknown need": (

@@ -150,6 +150,18 @@ def test_classes_that_the_data_set_lacks_are_left_out_with_a_line(ablation):
     assert left_out_line(shown, runs[0].config) is None
 
 
+def test_a_grid_may_vary_the_vocabulary_and_shows_the_classes_of_each(ablation):
+    words = "{few: {dataset.classes: [boat, train]}, more: {dataset.classes: [boat, car, tree]}}"
+    figures = "initial_cam.boat, initial_cam.train, initial_cam.car, initial_cam.bird"
+    grid, _, runs = ablation(PLAIN.replace("[initial_cam]", f"[{figures}]") + words, "prompts.background=false")
+    configs = [run.config for run in runs]
+    assert [config.dataset.classes for config in configs] == [("boat", "train"), ("boat", "car", "tree")]
+    assert with_known_figures(grid, *configs).show == ("initial_cam.boat", "initial_cam.train", "initial_cam.car")
+    assert left_out_line(grid, *configs) == "the data set has no bird; these columns are left out"
+    with pytest.raises(ConfigError, match=r"^grid my grid: A: dataset\.classes.*\{'name': 'car'\}"):
+        ablation(PLAIN + "{A: {dataset.classes: [{name: car}]}}")
+
+
 def test_a_figure_that_is_left_out_does_not_decide_how_far_the_runs_go(ablation):
     grid, _, runs = ablation("title: T\nvariants: {A: {}}\nshow: [initial_cam, segmenter.train]")
     assert grid.last_stage == "segmenter_scores"
