@@ -1,34 +1,20 @@
-"""Grids. A grid names the variants of a config that an ablation compares, and the figures that it shows of them."""
+"""The model of a grid, which names the variants of a config that an ablation compares, and the figures to show."""
 
 from collections import Counter
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import product
-from math import prod
-from pathlib import PurePath
 from typing import Annotated, Any
 from unicodedata import combining, normalize
 
-import yaml
 from pydantic import BeforeValidator, Field
-from typing_extensions import override
 
-from clipes.tasks.ablation.figures import check_figure, last_stage
-from clipes.tasks.ablation.settings import FlatSettings, Settings, flat_settings
-from clipes.tasks.inputs.config_text.yaml_text import NUMBER_TAGS, check_yaml
-from clipes.tasks.inputs.paper.published import published_number
-from clipes.tasks.machine.shipped_files import CONFIGS
-from clipes.tasks.stages.registry import run_names
-from clipes.tasks.storage.user_files import read_text
-from clipes_core.config.run import RunConfig, check_section
+from clipes.tasks.ablation.figures import last_stage
+from clipes.tasks.ablation.settings import FlatSettings, Settings
 from clipes_core.config.section import Section
-from clipes_core.config.suggestions import similar_key
-from clipes_core.errors import ConfigError, DatasetError
+from clipes_core.errors import ConfigError
 
-GRIDS = CONFIGS / "ablations"  # the grids that clipes ships
-SUFFIXES = (".yaml", ".yml")
-MOST_RUNS = 1000
 VARIANTS = "variant"  # axis of a grid that lists its variants
 
 
@@ -76,7 +62,7 @@ ByLabel = Annotated[dict[str, dict[str, str]], BeforeValidator(_labelled)]
 
 
 class Grid(Section):
-    """The content of a grid's file; `load_grid` also checks it as a whole.
+    """The content of a grid's file. `load_grid` reads it, and `problems_of_grid` checks it as a whole.
 
     A grid has either `axes`, whose combinations are its variants, or a list of `variants`.
     """
@@ -149,26 +135,6 @@ class Grid(Section):
         return tuple(dict(zip(self.seeds, values, strict=True)) for values in zip(*self.seeds.values(), strict=True))
 
 
-def load_grid(name: str) -> Grid:
-    """Read and check a grid.
-
-    Args:
-        name: name of a grid that clipes ships, or path or URI of a YAML file.
-
-    Raises:
-        ConfigError: there is no such grid, or it has a mistake. The message has one line per mistake.
-    """
-    place = name if "/" in name or name.endswith(SUFFIXES) else str(GRIDS / f"{name}.yaml")
-    values = _read(name, place)
-    try:
-        grid = check_section(Grid, {**values, "name": PurePath(place).stem})
-    except ConfigError as exc:
-        raise ConfigError("\n".join(f"{place}: {line}" for line in str(exc).splitlines())) from exc
-    if problems := list(_problems(grid)):
-        raise ConfigError("\n".join(f"{place}: {problem}" for problem in problems))
-    return grid
-
-
 def chosen_variants(grid: Grid, labels: tuple[str, ...]) -> tuple[Variant, ...]:
     """Return the variants with these labels, in the order of the grid; all if no label is given.
 
@@ -183,121 +149,16 @@ def chosen_variants(grid: Grid, labels: tuple[str, ...]) -> tuple[Variant, ...]:
     known = dict.fromkeys(label for variant in variants for label in (variant.label, *variant.labels.values()))
     for label in labels:
         if label not in known:
-            raise ConfigError(f"--only {label}: the grid {grid.name} has no such label{_or_similar(label, [*known])}")
+            raise ConfigError(f"--only {label}: the grid {grid.name} has no such label{or_similar(label, [*known])}")
     return tuple(
         variant for variant in variants if not labels or {variant.label, *variant.labels.values()}.intersection(labels)
     )
 
 
-class _KeysAsWritten(yaml.SafeLoader):
-    """Loads YAML like `yaml.safe_load`, but a key that YAML reads as a number stays as it is written, such as 010."""
-
-    @override
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        self.flatten_mapping(node)  # adds the keys of `<<`
-        for key, _ in node.value:
-            if key.tag in NUMBER_TAGS:
-                key.tag = self.DEFAULT_SCALAR_TAG
-        return super().construct_mapping(node, deep)
-
-
-def _read(name: str, place: str) -> dict[str, Any]:
-    try:
-        text = read_text(place)
-        check_yaml(text)
-        values = yaml.load(text, Loader=_KeysAsWritten)
-    except FileNotFoundError as exc:
-        shipped = sorted(file.stem for file in GRIDS.glob("*.yaml"))
-        advice = _or_similar(name, shipped) if place != name else "; name a YAML file, or a grid that clipes ships"
-        raise ConfigError(f"--grid {name}: there is no such grid{advice}") from exc
-    except DatasetError as exc:
-        raise ConfigError(f"--grid {name}: {exc}") from exc
-    except (yaml.YAMLError, ValueError) as exc:
-        raise ConfigError(f"{place}: cannot be read as YAML: {' '.join(str(exc).split())}") from exc
-    if not isinstance(values, dict):
-        raise ConfigError(f"{place}: expected keys such as title, axes and show")
-    for key in values:
-        if not isinstance(key, str) or key == "name":
-            raise ConfigError(f"{place}: {key}: unknown key; delete it")
-    return values
-
-
-def _or_similar(name: str, known: list[str]) -> str:
+def or_similar(name: str, known: Sequence[str]) -> str:
+    """Return the end of a message about an unknown name: a similar known name, or else all of them."""
     similar = get_close_matches(name, known, n=1)
     return f"; did you mean {similar[0]}?" if similar else f"; there are: {', '.join(known)}"
-
-
-def _problems(grid: Grid) -> Iterator[str]:
-    """Yield what is wrong with a grid whose keys and types are right."""
-    if bool(grid.axes) == bool(grid.variants):
-        yield "state either axes or variants, with at least one entry"
-        return
-    empty = [axis for axis, labelled in grid.axes.items() if not labelled]
-    yield from (f"axes.{axis}: the axis is empty; add a label with settings, or delete the axis" for axis in empty)
-    if empty:
-        return
-    runs = prod(map(len, (grid.axes or {VARIANTS: grid.variants}).values())) * max(
-        map(len, grid.seeds.values()), default=1
-    )
-    if runs > MOST_RUNS:
-        yield f"the grid has {runs:,} runs, and at most {MOST_RUNS:,} are possible: delete labels or seeds"
-        return
-    if grid.until is not None and grid.until not in run_names():
-        yield f"until: {grid.until}: no such stage{_or_similar(grid.until, list(run_names()))}"
-    yield from _conflicts(grid)
-    labels = [variant.label for variant in grid.all_variants]
-    yield from (f"needs: {problem}" for problem in map(_problem_of_key, grid.needs) if problem)
-    for figure, times in Counter(grid.show).items():
-        if times > 1:
-            yield f"show: {figure}: the figure occurs {times} times; keep one of them"
-        if problem := check_figure(figure, grid.until):
-            yield f"show: {figure}: {problem}"
-    if grid.reference is not None and grid.reference not in labels:
-        yield f"reference: {grid.reference}: the grid has no such variant{_or_similar(grid.reference, labels)}"
-    yield from _problems_of_published(grid, labels)
-    lengths = {len(values) for values in grid.seeds.values()}
-    if len(lengths) > 1 or 0 in lengths:
-        yield "seeds: each key needs the same number of values, and at least one"
-
-
-def _problem_of_key(key: str) -> str | None:
-    """Return why a config cannot have a setting; None if it can."""
-    similar = similar_key(RunConfig, key.split("."))
-    if key in flat_settings(RunConfig(name="any").model_dump(mode="json")):
-        return None
-    return f"{key}: unknown key{f'; did you mean {similar}?' if similar else ''}"
-
-
-def _conflicts(grid: Grid) -> Iterator[str]:
-    """Yield the settings that two axes, or an axis and the seeds, would both decide."""
-    deciding: dict[str, str] = {}
-    places = {f"axes.{axis}": labelled for axis, labelled in grid.axes.items()} | {"variants": grid.variants}
-    for place, labelled in {**places, "seeds": {"": grid.seeds}}.items():
-        for key in dict.fromkeys(key for settings in labelled.values() for key in settings):
-            if (other := deciding.setdefault(key, place)) != place:
-                yield f"{place}: {other} also sets {key}; delete one of the two settings"
-
-
-def _problems_of_published(grid: Grid, labels: list[str]) -> Iterator[str]:
-    for label, figures in grid.published.items():
-        if label not in labels:
-            yield f"published: {label}: the grid has no such variant{_or_similar(label, labels)}"
-        for figure in figures:
-            if figure not in grid.show:
-                yield f"published.{label}: {figure}: the grid does not show this figure; add it to show"
-            elif problem := _problem_of_number(f"published.{label}.{figure}", figure, figures[figure]):
-                yield problem
-
-
-def _problem_of_number(place: str, figure: str, number_id: str) -> str | None:
-    """Return why a published number cannot stand beside a figure; None if it can."""
-    try:
-        number = published_number(number_id, place)
-    except ConfigError as exc:
-        return str(exc)
-    if number.figure == figure:
-        return None
-    return f"{place}: {number_id} is a number of {number.figure or 'no figure'}; name a number of {figure}"
 
 
 def slug(label: str) -> str:

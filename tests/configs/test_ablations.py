@@ -2,7 +2,7 @@
 
 import pytest
 
-from clipes.tasks.ablation.grid import GRIDS, load_grid
+from clipes.tasks.ablation.grid_file import GRIDS, load_grid
 from clipes.tasks.ablation.settings import nested_settings
 from clipes.tasks.ablation.tables.columns import column_of
 from clipes.tasks.inputs.configs import load_config

@@ -7,7 +7,8 @@ import pytest
 from support.commands import settings
 
 from clipes.tasks.ablation.files import TABLE_CSV, TABLE_MARKDOWN
-from clipes.tasks.ablation.grid import GRIDS, chosen_variants, load_grid
+from clipes.tasks.ablation.grid import chosen_variants
+from clipes.tasks.ablation.grid_file import GRIDS, load_grid
 
 NEEDS_VOC = ("backbones",)
 NAMES = sorted(path.stem for path in GRIDS.glob("*.yaml") if path.stem not in NEEDS_VOC)

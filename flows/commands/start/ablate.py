@@ -32,7 +32,7 @@ def ablate(
     fresh: Fresh = False,
 ) -> None:
     """Run the variants of a grid, and compare them in a table. To resume an ablation, repeat the command."""
-    from clipes.tasks.ablation.grid import load_grid
+    from clipes.tasks.ablation.grid_file import load_grid
     from clipes.tasks.ablation.variant_runs import (
         ablation_config,
         check_needs,

@@ -3,7 +3,7 @@
 import pytest
 
 from clipes.tasks.ablation.finished_runs import completed_run, earlier_results, missing_figures
-from clipes.tasks.ablation.grid import load_grid
+from clipes.tasks.ablation.grid_file import load_grid
 from clipes.tasks.ablation.record import NOTHING_MADE
 from clipes.tasks.ablation.variant_runs import ablation_config, variant_runs
 from clipes.tasks.runs.record.contents import begun_json

@@ -5,7 +5,7 @@ import re
 import pytest
 from support.prepared import prepare_run
 
-from clipes.tasks.ablation.grid import load_grid
+from clipes.tasks.ablation.grid_file import load_grid
 from clipes.tasks.ablation.plan import plan_runs
 from clipes.tasks.ablation.variant_runs import (
     ablation_config,

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from clipes.tasks.ablation.grid import load_grid
+from clipes.tasks.ablation.grid_file import load_grid
 from clipes.tasks.ablation.result import AblationResult, VariantResult, VariantRun
 from clipes.tasks.commands.reproduce.comparison import (
     CLOSE_ENOUGH,
