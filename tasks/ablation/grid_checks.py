@@ -1,7 +1,7 @@
 """Check a grid as a whole: its axes, figures, labels, seeds, and the published numbers that it names."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import prod
 
 from clipes.tasks.ablation.figures import check_figure
@@ -27,6 +27,7 @@ def problems_of_grid(grid: Grid) -> Iterator[str]:
     yield from (f"needs: {problem}" for problem in map(_problem_of_key, grid.needs) if problem)
     yield from _problems_of_figures(grid)
     labels = [variant.label for variant in grid.all_variants]
+    yield from (f"{label!r} is the label of {times} variants; rename one" for label, times in _repeated(labels))
     if grid.reference is not None and grid.reference not in labels:
         yield f"reference: {grid.reference}: the grid has no such variant{or_similar(grid.reference, labels)}"
     yield from _problems_of_published(grid, labels)
@@ -47,11 +48,15 @@ def _problems_of_size(grid: Grid) -> Iterator[str]:
 
 
 def _problems_of_figures(grid: Grid) -> Iterator[str]:
-    for figure, times in Counter(grid.show).items():
-        if times > 1:
-            yield f"show: {figure}: the figure occurs {times} times; keep one of them"
+    yield from (f"show: {each}: the figure occurs {times} times; keep one" for each, times in _repeated(grid.show))
+    for figure in dict.fromkeys(grid.show):
         if problem := check_figure(figure, grid.until):
             yield f"show: {figure}: {problem}"
+
+
+def _repeated(texts: Iterable[str]) -> list[tuple[str, int]]:
+    """Return the texts that occur more than once, with their number."""
+    return [(text, times) for text, times in Counter(texts).items() if times > 1]
 
 
 def _problem_of_key(key: str) -> str | None:

@@ -26,6 +26,10 @@ BROKEN = {
     ),
     "a date in a list": ({"variants": "{A: {prompts.template: [2020-01-01]}}"}, "; put text in quotes"),
     "key is no text": ({"variants": "{A: {3: 4}}"}, "variants.A: '3' is not a setting; write settings such as"),
+    "equal labels": (
+        {"variants": "{}", "axes": "{a: {x: {}, 'x, y': {}}, b: {z: {cam.power: 1}, 'y, z': {cam.power: 2}}}"},
+        "'x, y, z' is the label of 2 variants; rename one",
+    ),
     "figure twice": ({"show": "[initial_cam, initial_cam]"}, "show: initial_cam: the figure occurs 2 times; keep one"),
     "unknown need": (
         {"needs": "{dataset.clases: voc12}"},
