@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from clipes.flows.terminal.result_tables import print_missing_weights
 from clipes.flows.terminal.tables import new_table, print_table
 from clipes.tasks.ablation.plan import RunPlan
 from clipes.tasks.runs.dry_run import StagePlan
@@ -24,6 +25,7 @@ def print_ablation_plan(console: Console, plans: Sequence[RunPlan]) -> None:
     table.add_row("computed in all", *(str(sums[stage]) for stage in stages))
     print_table(console, table)
     console.print(LEGEND)
+    print_missing_weights(console, [plan.missing_weights for plan in plans])
     for plan in plans:
         if plan.problem is not None:
             console.print(f"{plan.name}: cannot be planned: {plan.problem}")

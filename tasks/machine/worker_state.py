@@ -42,11 +42,14 @@ class NetworkWorkers:
 
     Attributes:
         slots: device and threads of each worker.
-        weights: digest of CLIP's weights on the host of the workers.
+        weights: digest of CLIP's weights on the host of the workers. If the host lacks them, another text that stands
+            for them; then no key is that of an artifact in the store.
+        missing: name of the weights if the host lacks them; otherwise empty. Only a plan permits missing weights.
     """
 
     slots: tuple[WorkerSlot, ...]
     weights: str
+    missing: str = ""
 
 
 class Worker:
