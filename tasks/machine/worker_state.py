@@ -77,11 +77,16 @@ class Worker:
     @property
     def peak_memory_mib(self) -> int:
         """The largest resident memory that this process has used so far [MiB]."""
-        if PROCESS_STATUS.exists():  # on Linux, ru_maxrss of a spawned process starts at the value of its parent
-            lines = PROCESS_STATUS.read_text().splitlines()
-            return next(int(line.split()[1]) >> 10 for line in lines if line.startswith("VmHWM:"))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak >> (20 if sys.platform == "darwin" else 10)
+        return peak_memory_mib()
+
+
+def peak_memory_mib() -> int:
+    """Return the largest resident memory that this process has used so far [MiB]."""
+    if PROCESS_STATUS.exists():  # on Linux, ru_maxrss of a spawned process starts at the value of its parent
+        lines = PROCESS_STATUS.read_text().splitlines()
+        return next(int(line.split()[1]) >> 10 for line in lines if line.startswith("VmHWM:"))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak >> (20 if sys.platform == "darwin" else 10)
 
 
 def current_worker() -> Worker:
