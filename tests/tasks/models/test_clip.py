@@ -401,6 +401,18 @@ def test_unusable_values_of_pretrained_are_errors(function, model, pretrained, m
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("function", [load_clip, weights_digest, find_weights, has_weights])
+def test_weights_that_are_not_on_the_hub_are_refused_with_their_address(monkeypatch, function):
+    entry = {"url": "https://example.org/clip.pt", "mean": (0, 0, 0), "std": (1, 1, 1)}
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "ViT-B-32", {"elsewhere": entry})
+    with pytest.raises(WeightsError) as caught:
+        function(ClipConfig(model="ViT-B-32", pretrained="elsewhere"))
+    assert str(caught.value) == (
+        "clip.pretrained elsewhere: these weights of ViT-B-32 are not on the Hugging Face hub; download "
+        "https://example.org/clip.pt, and add --set clip.pretrained=FILE with the path of the file"
+    )
+
+
 DIGEST = """
 from clipes_core.config.run import ClipConfig; from clipes_core.errors import WeightsError
 from clipes.tasks.models.clip import weights_digest
