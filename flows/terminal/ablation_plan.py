@@ -5,6 +5,7 @@ from itertools import takewhile
 
 from rich.console import Console
 
+from clipes.flows.terminal.result_tables import print_missing_weights
 from clipes.flows.terminal.tables import new_table, print_table
 from clipes.tasks.ablation.plan import RunPlan
 from clipes.tasks.runs.dry_run import StagePlan
@@ -34,6 +35,7 @@ def print_ablation_plan(console: Console, plans: Sequence[RunPlan]) -> None:
     console.print(LEGEND)
     if beginning:
         console.print(f"the names of all runs begin with {beginning}")
+    print_missing_weights(console, [plan.missing_weights for plan in plans])
     for plan in plans:
         if plan.problem is not None:
             console.print(f"{plan.name}: cannot be planned: {plan.problem}")

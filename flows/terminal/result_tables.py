@@ -54,6 +54,21 @@ def print_plan(
             console.print(f"  {line}")
 
 
+def print_missing_weights(console: Console, names: Sequence[str]) -> None:
+    """Say what a plan cannot know without the weights of CLIP.
+
+    Args:
+        console: console to print on.
+        names: name of the weights of each planned run if they are missing; otherwise empty.
+    """
+    missing = list(dict.fromkeys(name for name in names if name))
+    if missing:
+        console.print(
+            f"weights of CLIP that are not on this machine: {', '.join(missing)}. A run downloads them. Without them, "
+            "the plan cannot know what the store has, and counts every row that needs them as to compute"
+        )
+
+
 def print_summary(console: Console, summary: "RunSummary", verified: bool) -> None:
     """Print the counts and scores of a run, the number of photos without a result, and the paths of the run's files."""
     print_metrics(console, summary.metrics)

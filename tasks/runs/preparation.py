@@ -332,7 +332,7 @@ def _prepared(
     rejects = (*listing.rejects, *evaluation.rejects)
     notes = (*listing.notes, *(f"evaluation: {note}" for note in evaluation.notes))
     store = ListedStore(config.store)
-    run = PreparedRun(inputs, store, stages, rejects, until, reuse, notes, len(evaluation.rejects))
+    run = PreparedRun(inputs, store, stages, rejects, until, reuse, notes, len(evaluation.rejects), workers.missing)
     warn_of_unknown_words(config)
     warn_of_time_limit(run.own_stages(), {} if reuse.fresh else run.keys, inputs, store)
     return run

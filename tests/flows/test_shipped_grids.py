@@ -7,12 +7,13 @@ import pytest
 from support.commands import settings
 
 from clipes.tasks.ablation.files import TABLE_CSV, TABLE_MARKDOWN
-from clipes.tasks.ablation.grid import chosen_variants
+from clipes.tasks.ablation.grid import chosen_variants, slug
 from clipes.tasks.ablation.grid_file import GRIDS, load_grid
 
 NEEDS_VOC = ("backbones",)
 NAMES = sorted(path.stem for path in GRIDS.glob("*.yaml") if path.stem not in NEEDS_VOC)
 SCENES = 4
+TEXTS = 20  # of the vocabulary of the scenes
 TINY = settings(
     f"dataset.count={SCENES}",
     "evaluation.count=2",
@@ -78,3 +79,19 @@ def test_a_grid_that_needs_real_photos_is_refused_in_one_line(ablate, name):
     assert done.returncode == 2
     assert f"the grid {name} needs dataset.classes=voc12 or coco14, but the config has scenes" in done.stderr
     assert "--plan" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NEEDS_VOC)
+def test_a_grid_that_needs_real_photos_and_weights_is_planned_without_them(without_weights, configs, name):
+    done = without_weights("ablate", str(configs / "demo.yaml"), "--grid", name, "--plan", *TINY)
+    assert done.returncode == 0, done.stderr
+    variants = load_grid(name).all_variants
+    header, *rows = [line.split() for line in done.stdout.splitlines()][: 2 + len(variants)]
+    counts = [str(TEXTS), str(SCENES), str(SCENES), str(SCENES)]
+    assert header == ["run", "texts", "cams", "masks", "mask_scores"]
+    assert rows[:-1] == [[f"demo-{name}-{slug(each.label)}", *counts] for each in variants]
+    assert rows[-1] == ["computed", "in", "all", *(str(int(count) * len(variants)) for count in counts)]
+    (line,) = [line for line in done.stdout.splitlines() if "not on this machine" in line]
+    assert all(f"{each.settings['clip.pretrained']} of {each.settings['clip.model']}" in line for each in variants)
+    assert "cannot be planned" not in done.stdout

@@ -52,11 +52,12 @@ def run(
         with runner_for(loaded, writes=False) as runner:
             reuse = Reuse(fresh, verify, retry_errors)
             prepared = prepare_run(loaded, until, listing, runner.network_workers(), reuse)
-        from clipes.flows.terminal.result_tables import print_plan
+        from clipes.flows.terminal.result_tables import print_missing_weights, print_plan
         from clipes.tasks.runs.dry_run import plan_run
 
         plans = plan_run(prepared)
         print_plan(out, plans, verify, prepared.rejects)
+        print_missing_weights(out, [prepared.missing_weights])
         if prepared.chooses_template and STAGES[plans[-1].stage].ranks_templates:
             out.print("prompts.template is auto: the plan ends here, because the run must first choose the template")
         return
