@@ -2,7 +2,7 @@
 
 from pkgutil import resolve_name
 
-from clipes.tasks.plan.run_inputs import RunInputs
+from clipes.tasks.plan.run_inputs import Ranking, RunInputs
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.plan.stage_keys import stage_keys as keys_of_stages
 
@@ -35,7 +35,12 @@ def all_names() -> tuple[str, ...]:
 
 def run_names() -> tuple[str, ...]:
     """Return the values that `--until` accepts, in order: `manifest`, then the names of the stages of `clipes run`."""
-    return (MANIFEST, *(stage.name for stage in STAGES.values() if not (stage.ranks_templates or stage.ranks_words)))
+    return (MANIFEST, *(stage.name for stage in STAGES.values() if stage.ranking is None))
+
+
+def ranking_of(name: str) -> type[Ranking] | None:
+    """Return the kind of ranking that a stage, or the manifest, is part of; None if it is part of other runs."""
+    return STAGES[name].ranking if name in STAGES else None
 
 
 def title_of(name: str) -> str:

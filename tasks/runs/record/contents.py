@@ -50,7 +50,7 @@ def run_json(run: PreparedRun) -> dict[str, Any]:
         "model_digest": run.inputs.model_digest,
         "precision": run.inputs.precision,
         **chosen_values(run),
-        "candidates": list(run.inputs.candidates or run.inputs.words),
+        "candidates": list(run.inputs.candidates),
         "photos": run.photos,
         "shards": run.inputs.shard_count,
         "rejected": len(run.rejects),

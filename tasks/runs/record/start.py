@@ -171,8 +171,7 @@ def _check_not_running(files: RunFiles, last: Mapping[str, Any]) -> None:
 
 def _archive_if_changed(run: PreparedRun, files: RunFiles, last: Mapping[str, Any]) -> tuple[str, ...]:
     before = {**_with_defaults(last["config"]), "until": last["until"], "candidates": last.get("candidates", [])}
-    ranked = list(run.inputs.candidates or run.inputs.words)
-    after = {**run.config.model_dump(mode="json"), "until": run.until, "candidates": ranked}
+    after = {**run.config.model_dump(mode="json"), "until": run.until, "candidates": list(run.inputs.candidates)}
     if run.config.execution.shards == "auto" or run.inputs.shard_count == recorded_count(last):
         after["execution"]["shards"] = before.get("execution", {}).get("shards")  # the user has not changed the number
     changed = tuple(_changed_keys(before, after))

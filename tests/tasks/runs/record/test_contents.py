@@ -22,6 +22,7 @@ from clipes.tasks.runs.record.contents import (
     run_json,
     time_now,
 )
+from clipes.tasks.stages.texts import RankingOfTemplates
 from clipes_core.config.run import parse_config
 from clipes_core.errors import ErrorKind
 from clipes_core.vocabulary import Vocabulary
@@ -43,7 +44,7 @@ def test_run_json_identifies_the_process():
 
 
 def test_run_json_holds_the_inputs_of_the_run():
-    run = run_of("texts", "cams", candidates=TEMPLATES)
+    run = run_of("texts", "cams", ranking=RankingOfTemplates(TEMPLATES))
     begun = json.loads(json.dumps(run_json(run), allow_nan=False))
     assert (begun["until"], begun["photos"], begun["rejected"]) == ("cams", 2, 1)
     assert (begun["model_digest"], begun["precision"]) == ("digest of weights", "fp32")
@@ -75,14 +76,15 @@ def test_a_given_template_is_recorded_with_the_stage_keys(template):
 
 def test_an_automatic_template_is_recorded_after_it_is_chosen():
     ranking = ("candidate_texts", "embeddings", "prompts")
-    run = run_of(*ranking, "texts", "cams", template="auto", candidates=TEMPLATES)
+    run = run_of(*ranking, "texts", "cams", template="auto", ranking=RankingOfTemplates(TEMPLATES))
     before, after = chosen_values(run), chosen_values(run.with_inputs(run.inputs.with_template("the {}.")))
     assert (before["template"], after["template"]) == (None, "the {}.")
     assert (list(before["stage_keys"]), list(after["stage_keys"])) == ([*ranking], [*ranking, "texts", "cams"])
 
 
 def test_a_ranking_has_no_template():
-    assert chosen_values(run_of("candidate_texts", "prompts", candidates=TEMPLATES))["template"] is None
+    run = run_of("candidate_texts", "prompts", ranking=RankingOfTemplates(TEMPLATES))
+    assert chosen_values(run)["template"] is None
 
 
 def test_the_manifest_has_a_row_per_photo_with_its_shard():
