@@ -26,6 +26,7 @@ IN_ORDER = (  # "module of this folder:name of a stage in this module"
 )
 _DECLARED: list[Stage] = [resolve_name(f"{__package__}.{place}") for place in IN_ORDER]
 STAGES = {stage.name: stage for stage in _DECLARED}
+RANKINGS = tuple(dict.fromkeys(each.ranking for each in _DECLARED if each.ranking and each.ranking is not Ranking))
 
 
 def all_names() -> tuple[str, ...]:

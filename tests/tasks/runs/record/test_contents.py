@@ -18,11 +18,14 @@ from clipes.tasks.runs.record.contents import (
     REPORTED_PACKAGES,
     chosen_values,
     manifest_table,
+    ranked_before,
+    ranked_json,
     rejects_table,
     run_json,
     time_now,
 )
 from clipes.tasks.stages.texts import RankingOfTemplates
+from clipes.tasks.stages.words.word_texts import RankingOfWords
 from clipes_core.config.run import parse_config
 from clipes_core.errors import ErrorKind
 from clipes_core.vocabulary import Vocabulary
@@ -51,6 +54,23 @@ def test_run_json_holds_the_inputs_of_the_run():
     assert begun["candidates"] == list(TEMPLATES)
     assert parse_config(begun["config"]) == run.config
     assert Vocabulary.model_validate(begun["vocabulary"]) == VOCABULARY
+
+
+@pytest.mark.parametrize(
+    ("until", "ranking", "candidates", "words"),
+    [
+        ("masks", None, [], []),
+        ("masks", RankingOfTemplates(TEMPLATES), [*TEMPLATES], []),  # prompts.template is auto
+        ("prompt_scores", RankingOfTemplates(TEMPLATES), [*TEMPLATES], []),
+        ("word_scores", RankingOfWords(("kitten",)), [], ["kitten"]),
+    ],
+)
+def test_run_json_lists_the_candidates_by_the_kind_of_ranking(until, ranking, candidates, words):
+    expected = {"candidates": candidates, "words": words}
+    assert ranked_json(ranking) == expected
+    assert ranked_before({"until": until, **expected}) == expected
+    of_earlier_version = {"until": until, "candidates": candidates + words}
+    assert ranked_before(of_earlier_version) == expected
 
 
 def test_run_json_lists_the_versions_of_packages():
