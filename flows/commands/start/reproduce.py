@@ -31,7 +31,8 @@ def reproduce(
         ),
     ] = None,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Check the data, show what the runs would reuse and compute, and exit.")
+        bool,
+        typer.Option("--plan", help="Check the data, show what the runs would reuse and compute, and exit."),
     ] = False,
 ) -> None:
     """Repeat the measurements of the paper, and compare the results with its numbers. To resume, repeat the command."""
@@ -41,7 +42,7 @@ def reproduce(
     given = {"dataset": {"root": root}, "clip": {"pretrained": clip}, "store": store}
     given = {key: value for key, value in given.items() if value not in (None, {"pretrained": None})}
     with announce("loading the checks"):
-        from clipes.flows.estimation import Request, make_estimate
+        from clipes.flows.estimation import Request, kept_estimate, make_estimate
         from clipes.flows.reproduction import choose_parts, compare_parts, run_parts
         from clipes.flows.terminal.reproduction_parts import (
             print_forecast,
@@ -56,13 +57,15 @@ def reproduce(
     parts = choose_parts(data, overrides or (), given, segmenter, partial(print_part_check, out))
     if parts is None:
         raise typer.Exit(BAD_USAGE)
-    if plan:
-        print_part_plan(out, parts.runs[0])
-        return
     for runs in parts.runs:
-        out.print(f"\n{runs.grid.title}: forecast of each run\n")
-        print_forecast(out, runs, make_estimate(runs.config, Request(SAMPLE)))
+        out.print(f"\n{runs.grid.title}: {'plan' if plan else 'forecast of each run'}\n")
+        if plan:
+            print_part_plan(out, runs, kept_estimate(runs.config, Request(SAMPLE)))
+        else:
+            print_forecast(out, runs, make_estimate(runs.config, Request(SAMPLE)))
     print_left_out(out, parts.left_out)
+    if plan:
+        return
     with explain_resume():
         results = run_parts(parts)
     reproduction = compare_parts(parts, results)
