@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from clipes.tasks.ablation.figures import class_of
 from clipes.tasks.ablation.result import AblationResult, VariantResult
 from clipes.tasks.inputs.paper.published import PERCENT, PublishedNumber, published_number, published_numbers
 from clipes_core.config.run import RunConfig
@@ -102,7 +103,7 @@ def _compared(
     (run, *_) = variant.runs
     values = variant.values(figure)
     if not values:
-        return Comparison(number_id, published, None, run.name, (run.failed or "no photo with a true mask was scored",))
+        return Comparison(number_id, published, None, run.name, (run.failed or _why_not_scored(figure),))
     measured = 100 * values[0] if published.unit == PERCENT else values[0]
     difference = measured - published.value
     if abs(difference) <= CLOSE:
@@ -110,6 +111,11 @@ def _compared(
     else:
         reasons = (*deviations, *run.metrics.get("warnings", ()), *_known_reasons(figure, config))
     return Comparison(number_id, published, measured, run.name, reasons)
+
+
+def _why_not_scored(figure: str) -> str:
+    name = class_of(figure)
+    return f"no true mask of the scored photos has the class {name}" if name else "no photo with a true mask was scored"
 
 
 def _known_reasons(figure: str, config: RunConfig) -> Iterator[str]:

@@ -36,7 +36,7 @@ def test_the_papers_table_is_printed_and_written_and_a_repetition_computes_nothi
     printed = " ".join(done.stdout.split())
     assert "train has 3 photos, but the paper's train has 1464" in printed
     assert "the weights of CLIP are small_vit.pt, which is not OpenAI's archive of ViT-B/16" in printed
-    assert "2 runs (MHSA, CAA): at most" in printed
+    assert "5 runs (MHSA, CAA, softmax of the classes, logits of the classes, names): at most" in printed
     assert re.search(r"^initial CAM \+ CAA \+ CRF +train +75\.0 +\d+\.\d +−\d+\.\d +1, 2", done.stdout, re.MULTILINE)
     assert re.search(r"^DeepLabV2 +val, imagenet weights +71\.1 +\d+\.\d +−\d+\.\d", done.stdout, re.MULTILINE)
     assert "3 photos are both in the split of the masks and in the split that scores the segmenter" in printed
@@ -60,8 +60,10 @@ def test_the_papers_table_is_printed_and_written_and_a_repetition_computes_nothi
     sums = re.findall(r"^computed in all +(.+)", again.stdout, re.MULTILINE)
     assert len(sums) == 2
     assert {count for line in sums for count in line.split()} == {"0"}
-    assert "2 runs (MHSA, CAA): at most" in " ".join(again.stdout.split())
-    assert "1 run (DeepLabV2): at most" in " ".join(again.stdout.split())
+    assert "5 runs (MHSA, CAA, softmax of the classes, logits of the classes, names): at most" in " ".join(
+        again.stdout.split()
+    )
+    assert "2 runs (CGL, cross entropy): at most" in " ".join(again.stdout.split())
 
 
 def test_a_plan_checks_the_data_and_shows_every_part_but_computes_nothing(reproduce, with_segmenter, clipes):
@@ -72,7 +74,7 @@ def test_a_plan_checks_the_data_and_shows_every_part_but_computes_nothing(reprod
     assert "not part of this reproduction: the segmenter: this machine has no GPU" in " ".join(done.stdout.split())
     done = with_segmenter("--plan")
     assert done.returncode == 0, done.stderr
-    assert re.search(r"^reproduce-voc12-segmenters-deeplabv2 .*", done.stdout, re.MULTILINE), done.stdout
+    assert re.search(r"^reproduce-voc12-segmenters-cross-entropy ", done.stdout, re.MULTILINE), done.stdout
     assert " ".join(done.stdout.split()).count("time: not known yet, because this store has no measurement") == 2
     assert not (clipes.folder / "clipes-store" / "artifacts").exists()
 
