@@ -6,7 +6,7 @@ from typing import Any
 
 from clipes.tasks.ablation.result import AblationResult
 from clipes.tasks.commands.finding import Finding
-from clipes.tasks.commands.reproduce.comparison import Reproduction, compare
+from clipes.tasks.commands.reproduce.comparison import MeasuredPart, Reproduction, compare
 from clipes.tasks.commands.reproduce.findings import check_reproduction, deviations
 from clipes.tasks.commands.reproduce.paper_config import PaperRuns, paper_runs
 from clipes.tasks.execution.runner import check_runner, runner_for
@@ -25,17 +25,28 @@ Show = Callable[[PaperRuns, Iterator[Finding]], bool]
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The parts of a reproduction that can start.
+class Part:
+    """A part of a reproduction.
 
     Attributes:
-        runs: the runs of each part, in the order in which the parts start.
-        findings: what the checks of all parts found.
+        runs: the runs of the part.
+        deviations: how their weights, photos and settings differ from the paper's.
+    """
+
+    runs: PaperRuns
+    deviations: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a reproduction.
+
+    Attributes:
+        chosen: the parts that can start, in the order in which they start.
         left_out: the parts that do not run, with the reason.
     """
 
-    runs: tuple[PaperRuns, ...]
-    findings: tuple[Finding, ...]
+    chosen: tuple[Part, ...]
     left_out: tuple[str, ...] = ()
 
 
@@ -60,26 +71,27 @@ def choose_parts(
     """
     masks = paper_runs(data, "pseudo-masks", overrides, given)
     check_runner(masks.config)
-    findings: list[Finding] = []
-
-    def can_start(runs: PaperRuns) -> bool:
-        return show(runs, _kept(check_reproduction(runs), findings))
-
-    if not can_start(masks):
+    first = _checked(masks, show)
+    if first is None:
         return None
     if segmenter is False or (segmenter is None and not _has_gpus(masks.config)):
-        return Parts((masks,), tuple(findings), (NO_GPU if segmenter is None else NOT_WANTED,))
-    trained = paper_runs(data, "segmenters", overrides, given)
-    if can_start(trained):
-        return Parts((masks, trained), tuple(findings))
-    return None if segmenter else Parts((masks,), tuple(findings), (CANNOT_START,))
+        return Parts((first,), (NO_GPU if segmenter is None else NOT_WANTED,))
+    second = _checked(paper_runs(data, "segmenters", overrides, given), show)
+    if second is not None:
+        return Parts((first, second))
+    return None if segmenter else Parts((first,), (CANNOT_START,))
 
 
-def _kept(found: Iterator[Finding], findings: list[Finding]) -> Iterator[Finding]:
-    """Yield findings, and add them to a list."""
-    for finding in found:
-        findings.append(finding)
-        yield finding
+def _checked(runs: PaperRuns, show: Show) -> Part | None:
+    """Check a part, and show the findings; return None if it cannot start."""
+    findings: list[Finding] = []
+
+    def kept() -> Iterator[Finding]:
+        for finding in check_reproduction(runs):
+            findings.append(finding)
+            yield finding
+
+    return Part(runs, deviations(findings)) if show(runs, kept()) else None
 
 
 def _has_gpus(config: RunConfig) -> bool:
@@ -99,17 +111,13 @@ def run_parts(parts: Parts) -> list[AblationResult]:
         def run(runs: PaperRuns) -> AblationResult:
             return server.record(lambda _: run_ablation(runs.config, runs.grid, (), fresh=False))
 
-        return [run(runs) for runs in parts.runs]
+        return [run(part.runs) for part in parts.chosen]
 
 
 def compare_parts(parts: Parts, results: Sequence[AblationResult]) -> Reproduction:
     """Compare the scores of the parts with the paper's numbers."""
-    found = deviations(parts.findings)
-    compared = (compare(result, runs.config, found) for runs, result in zip(parts.runs, results, strict=True))
-    return Reproduction(
-        data=parts.runs[0].data,
-        photos=tuple(result.data for result in results),
-        deviations=found,
-        comparisons=tuple(row for rows in compared for row in rows),
-        left_out=parts.left_out,
-    )
+    measured = [
+        MeasuredPart(result, part.runs.config, part.deviations)
+        for part, result in zip(parts.chosen, results, strict=True)
+    ]
+    return compare(parts.chosen[0].runs.data, measured, parts.left_out)

@@ -57,7 +57,8 @@ def reproduce(
     parts = choose_parts(data, overrides or (), given, segmenter, partial(print_part_check, out))
     if parts is None:
         raise typer.Exit(BAD_USAGE)
-    for runs in parts.runs:
+    for part in parts.chosen:
+        runs = part.runs
         out.print(f"\n{runs.grid.title}: {'plan' if plan else 'forecast of each run'}\n")
         if plan:
             print_part_plan(out, runs, kept_estimate(runs.config, Request(SAMPLE)))
@@ -70,7 +71,7 @@ def reproduce(
         results = run_parts(parts)
     reproduction = compare_parts(parts, results)
     print_reproduction(out, reproduction)
-    first = parts.runs[0].config
+    first = parts.chosen[0].runs.config
     out.print(f"\nfiles: {write_files(reproduction, RunFiles(first.store, first.name))}")
     if failed := [run for result in results for run in result.failed]:
         with explain_resume():

@@ -23,6 +23,7 @@ OPENAI_ARCHIVE = "5806e77cd80f8b59"
 OPENAI_TAG = "openai"
 # Settings that say where something is, who computes it, or what the report shows.
 WITHOUT_EFFECT = ("name", "store", "execution", "report", "dataset.root", "dataset.truth", "evaluation.root")
+OF_SEGMENTER = ("train", "evaluation")  # have no effect if no segmenter is trained
 OWN_CHECKS = ("dataset.split", "dataset.sample", "evaluation.split", "clip.pretrained")
 # data set -> number of photos of a list that is easily mistaken for the paper's -> what the list is
 OTHER_LISTS = {
@@ -166,7 +167,8 @@ def check_settings(config: RunConfig, paper: RunConfig) -> Iterator[Finding]:
 
 def _settings(config: RunConfig) -> Iterator[tuple[str, Any]]:
     dumped: Mapping[str, Any] = config.model_dump()
+    of_segmenter = () if config.train.enabled else OF_SEGMENTER
     for key, value in config_values(dumped):
         places = (key, key.partition(".")[0])
-        if not any(place in (*WITHOUT_EFFECT, *OWN_CHECKS) for place in places):
+        if not any(place in (*WITHOUT_EFFECT, *OWN_CHECKS, *of_segmenter) for place in places):
             yield key, value

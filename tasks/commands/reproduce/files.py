@@ -9,6 +9,7 @@ from clipes.tasks.storage.run_files import RunFiles
 
 MARKDOWN_FILE, JSON_FILE = "reproduction.md", "reproduction.json"
 MINUS, MISSING = "\N{MINUS SIGN}", "\N{EN DASH}"
+COMMON = "Possible reasons for the differences in every row"
 COLUMNS = ("what", "split", "published", "measured", "difference", "reasons")
 
 
@@ -49,7 +50,10 @@ def reproduction_json(found: Reproduction) -> dict[str, Any]:
 
 
 def table_rows(found: Reproduction) -> list[tuple[str, ...]]:
-    """Return the cells of the rows of the table, in the order of COLUMNS. The reasons are given by their numbers."""
+    """Return the cells of the rows of the table, in the order of COLUMNS.
+
+    The reasons are given by their numbers, without those that apply to every row.
+    """
     return [
         (
             each.published.what,
@@ -73,9 +77,13 @@ def markdown(found: Reproduction) -> str:
     parts = [
         f"# The paper's numbers on {found.data}",
         *found.photos,
+        _section(COMMON, (f"- {each}" for each in found.common_reasons)),
+        "## Scores",
         _table(COLUMNS, table_rows(found)),
         "Scores are mIoU in %; differences are in points.",
-        _section("Possible reasons", (f"{number}. {reason}" for reason, number in found.reasons.items())),
+        _section(
+            "Possible reasons of single rows", (f"{number}. {reason}" for reason, number in found.reasons.items())
+        ),
         _section("Not measured", (f"- {each}" for each in found.left_out)),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"

@@ -122,3 +122,9 @@ def test_only_settings_that_may_change_a_score_are_named(tmp_path):
         "cam.scales.1 is 1.0; the paper's value is None",
         "dataset.sample limits the photos to 9",
     ]
+    few = ("train.iterations=9",)
+    assert [each.detail for each in check_settings(config(*few), config())] == [
+        "train.iterations is 9; the paper's value is None"
+    ]
+    without = ("train.enabled=false",)
+    assert not list(check_settings(config(*few, *without), config(*without)))
