@@ -14,10 +14,8 @@ from clipes.tasks.machine.prefect_server import load_prefect
 from clipes.tasks.machine.terminal import announce
 from clipes_core.config.run import RunConfig
 
-NO_GPU = (
-    "the segmenter: this machine has no GPU, and training DeepLabV2 on ResNet-101 takes days on processor cores; "
-    "--segmenter trains it nevertheless"
-)
+NO_GPU = "the segmenter: this machine has no GPU{days}; --segmenter trains it nevertheless"
+DAYS = ", and training DeepLabV2 on ResNet-101 takes days on processor cores"
 NOT_WANTED = "the segmenter: --no-segmenter leaves it out"
 CANNOT_START = "the segmenter: its check found problems (see above); correct them, and repeat the command"
 
@@ -71,27 +69,45 @@ def choose_parts(
     """
     masks = paper_runs(data, "pseudo-masks", overrides, given)
     check_runner(masks.config)
-    first = _checked(masks, show)
+    seen: set[Finding] = set()
+    first = _checked(masks, show, seen)
     if first is None:
         return None
     if segmenter is False or (segmenter is None and not _has_gpus(masks.config)):
-        return Parts((first,), (NO_GPU if segmenter is None else NOT_WANTED,))
-    second = _checked(paper_runs(data, "segmenters", overrides, given), show)
+        return Parts((first,), (NOT_WANTED if segmenter is False else _no_gpu(masks),))
+    second = _checked(paper_runs(data, "segmenters", overrides, given), show, seen)
     if second is not None:
         return Parts((first, second))
     return None if segmenter else Parts((first,), (CANNOT_START,))
 
 
-def _checked(runs: PaperRuns, show: Show) -> Part | None:
-    """Check a part, and show the findings; return None if it cannot start."""
+def _checked(runs: PaperRuns, show: Show, seen: set[Finding]) -> Part | None:
+    """Check a part, and show its findings, except those that were shown for an earlier part.
+
+    Args:
+        runs: runs of the part.
+        show: function that shows the findings.
+        seen: the findings that were shown for earlier parts; those of this part are added.
+
+    Returns:
+        The part; None if its runs cannot start.
+    """
     findings: list[Finding] = []
 
-    def kept() -> Iterator[Finding]:
+    def new() -> Iterator[Finding]:
         for finding in check_reproduction(runs):
             findings.append(finding)
-            yield finding
+            if finding not in seen:
+                yield finding
 
-    return Part(runs, deviations(findings)) if show(runs, kept()) else None
+    can_start = show(runs, new())
+    seen.update(findings)
+    return Part(runs, deviations(findings)) if can_start else None
+
+
+def _no_gpu(runs: PaperRuns) -> str:
+    """Return why no segmenter is trained on a machine without a GPU."""
+    return NO_GPU.format(days=DAYS if runs.config.train.mmseg_config == runs.paper.train.mmseg_config else "")
 
 
 def _has_gpus(config: RunConfig) -> bool:

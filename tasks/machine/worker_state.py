@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from multiprocessing.process import parent_process
 from pathlib import Path
 
-from clipes.tasks.machine.log import show_log
+from clipes.tasks.machine.log import LogSettings, show_log
 from clipes.tasks.machine.row_counters import SlotCounters
 
 POLL_SECONDS = 1.0
@@ -106,18 +106,18 @@ def act_as_worker(slot: WorkerSlot, counters: SlotCounters) -> Iterator[None]:
         _worker = None
 
 
-def start_worker(slot: WorkerSlot, counters: SlotCounters, log_level: int, node: str = "") -> None:
+def start_worker(slot: WorkerSlot, counters: SlotCounters, log: LogSettings, node: str = "") -> None:
     """Set up this process as a worker with a slot, counters and a log. The process will end when its parent ends.
 
     Args:
         slot: device and threads of the worker.
         counters: row counters of the worker.
-        log_level: lowest level that the worker logs.
+        log: settings of the log of the process that starts the worker.
         node: name of the machine, if the workers of the run are on several machines; otherwise empty.
     """
     global _worker
     _worker = Worker(slot, counters, node)
-    show_log(log_level)
+    show_log(log)
     end_with_parent()
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = str(slot.threads)

@@ -8,9 +8,11 @@ import typer
 from clipes.flows.commands.options import Set, StoreOrConfigs, location_option
 from clipes.flows.exit_codes import BAD_USAGE, explain_resume
 from clipes.flows.terminal.consoles import out
+from clipes.tasks.machine.log import without_repetitions
 from clipes.tasks.machine.terminal import announce
 from clipes_core.errors import StageError
 
+OF_INPUTS = ("tasks.inputs", "tasks.models")  # loggers about the photos and weights, which all runs share
 SAMPLE = 24  # photos that the forecast measures
 
 
@@ -54,25 +56,26 @@ def reproduce(
         from clipes.tasks.commands.reproduce.files import write_files
         from clipes.tasks.storage.run_files import RunFiles
 
-    parts = choose_parts(data, overrides or (), given, segmenter, partial(print_part_check, out))
-    if parts is None:
-        raise typer.Exit(BAD_USAGE)
-    for part in parts.chosen:
-        runs = part.runs
-        out.print(f"\n{runs.grid.title}: {'plan' if plan else 'forecast of each run'}\n")
+    with without_repetitions(*OF_INPUTS):
+        parts = choose_parts(data, overrides or (), given, segmenter, partial(print_part_check, out))
+        if parts is None:
+            raise typer.Exit(BAD_USAGE)
+        for part in parts.chosen:
+            runs = part.runs
+            out.print(f"\n{runs.grid.title}: {'plan' if plan else 'forecast of each run'}\n")
+            if plan:
+                print_part_plan(out, runs, kept_estimate(runs.config, Request(SAMPLE)))
+            else:
+                print_forecast(out, runs, make_estimate(runs.config, Request(SAMPLE)))
+        print_left_out(out, parts.left_out)
         if plan:
-            print_part_plan(out, runs, kept_estimate(runs.config, Request(SAMPLE)))
-        else:
-            print_forecast(out, runs, make_estimate(runs.config, Request(SAMPLE)))
-    print_left_out(out, parts.left_out)
-    if plan:
-        return
-    with explain_resume():
-        results = run_parts(parts)
-    reproduction = compare_parts(parts, results)
-    print_reproduction(out, reproduction)
-    first = parts.chosen[0].runs.config
-    out.print(f"\nfiles: {write_files(reproduction, RunFiles(first.store, first.name))}")
-    if failed := [run for result in results for run in result.failed]:
+            return
         with explain_resume():
-            raise StageError(f"{len(failed)} runs failed; the first is {failed[0].name}: {failed[0].failed}")
+            results = run_parts(parts)
+        reproduction = compare_parts(parts, results)
+        print_reproduction(out, reproduction)
+        first = parts.chosen[0].runs.config
+        out.print(f"\nfiles: {write_files(reproduction, RunFiles(first.store, first.name))}")
+        if failed := [run for result in results for run in result.failed]:
+            with explain_resume():
+                raise StageError(f"{len(failed)} runs failed; the first is {failed[0].name}: {failed[0].failed}")

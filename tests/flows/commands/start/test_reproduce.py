@@ -42,6 +42,8 @@ def test_the_papers_table_is_printed_and_written_and_a_repetition_computes_nothi
     assert "3 photos are both in the split of the masks and in the split that scores the segmenter" in printed
     assert "train.mmseg_config is small_cpu; the paper's value is deeplabv2_r101_voc12" in printed
     assert "not part of this reproduction" not in printed
+    assert printed.count("the weights of CLIP are small_vit.pt") == 2  # in the check, and above the table
+    assert done.stderr.count("small_vit.pt: clip.model ViT-B-16-quickgelu is ignored") == 1
 
     files = RunFiles(str(clipes.folder / "clipes-store"), NAME)
     content = json.loads((clipes.folder / "clipes-store" / "runs" / NAME / "reproduction.json").read_text())
@@ -72,12 +74,17 @@ def test_a_plan_checks_the_data_and_shows_every_part_but_computes_nothing(reprod
     assert done.returncode == 0, done.stderr
     assert "train has 3 photos, but the paper's train has 1464" in " ".join(done.stdout.split())
     assert re.search(rf"^{NAME}-caa ", done.stdout, re.MULTILINE)
-    assert "not part of this reproduction: the segmenter: this machine has no GPU" in " ".join(done.stdout.split())
+    assert "this machine has no GPU, and training DeepLabV2 on ResNet-101 takes days" in " ".join(done.stdout.split())
     done = with_segmenter("--plan")
     assert done.returncode == 0, done.stderr
     assert re.search(r"^reproduce-voc12-segmenters-cross-entropy ", done.stdout, re.MULTILINE), done.stdout
     assert " ".join(done.stdout.split()).count("time: not known yet, because this store has no measurement") == 2
     assert not (clipes.folder / "clipes-store" / "artifacts").exists()
+
+
+def test_a_small_segmenter_is_not_said_to_take_days(reproduce):
+    done = reproduce("--plan", "--set", "train.mmseg_config=small_cpu")
+    assert "the segmenter: this machine has no GPU; --segmenter trains it nevertheless" in " ".join(done.stdout.split())
 
 
 def test_a_segmenter_that_was_asked_for_needs_its_photos(reproduce):
