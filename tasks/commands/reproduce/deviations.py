@@ -14,7 +14,7 @@ from clipes.tasks.models.clip import find_weights
 from clipes.tasks.models.weight_files import file_digest
 from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.config.run import RunConfig, config_values
-from clipes_core.errors import PhotoError
+from clipes_core.errors import ErrorKind, PhotoError
 from clipes_core.pseudo_mask import IGNORE_INDEX
 
 PAPER = "the paper"  # what is checked, in the findings
@@ -53,24 +53,23 @@ def check_split_size(data: str, split: str, listing: Listing) -> Finding:
     """
     name = PurePosixPath(split).stem
     published = published_splits(data).get(name)
-    rejected = len(listing.rejects)
-    total = len(listing.photos) + rejected
+    total = len(listing.photos) + sum(reject.kind is not ErrorKind.NO_OBJECTS for reject in listing.rejects)
+    listed = len(listing.photos) + len(listing.rejects) + listing.left_out
     if published is None:
         known = ", ".join(f"{each.split} ({each.photos})" for each in published_splits(data).values())
         return Finding(
             PAPER, None, f"the split {name} ({total} photos) is not one of the paper's splits, which are {known}"
         )
-    counted, kind = total, "photos"
-    if published.labelled:
-        counted, kind = sum(bool(photo.class_ids) for photo in listing.photos) + rejected, "photos with labels"
-    if counted == published.photos:
-        return Finding(PAPER, True, f"{name} has the paper's {counted} {kind}")
-    is_another = next((f" The list seems to be {what}." for size, what in _other_lists(data) if size == total), "")
+    unlabelled = sum(not photo.class_ids for photo in listing.photos) if published.labelled else 0
+    if total == published.photos and not unlabelled:
+        return Finding(PAPER, True, f"{name} has the paper's {total} photos{' with labels' * published.labelled}")
+    another = next((what for size, what in _other_lists(data) if size in (total, listed)), None)
     return Finding(
         PAPER,
         None,
-        f"{name} has {counted} {kind}, but the paper's {name} has {published.photos}: scores on different photos "
-        f"cannot be compared.{is_another}",
+        f"{name} has {total} photos{f', {unlabelled} of them without labels' if unlabelled else ''}, but the paper's "
+        f"{name} has {published.photos}{' with labels' * published.labelled}: scores on different photos cannot be "
+        f"compared.{f' The list seems to be {another}.' if another else ''}",
     )
 
 
