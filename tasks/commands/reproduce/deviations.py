@@ -41,6 +41,10 @@ OTHER_LISTS = {
     },
 }
 SHOWN_IDS = 3
+DRAWN = (
+    "the true masks are drawn from COCO's annotations: smaller objects are on top, and crowds are not scored. The "
+    "paper does not state how its true masks were drawn; to score with PNG files, set {section}.truth to their folder"
+)
 
 
 def check_split_size(data: str, split: str, listing: Listing) -> Finding:
@@ -79,13 +83,17 @@ def _other_lists(data: str) -> Iterator[tuple[int, str]]:
         yield each.photos, f"that of {each.split}"
 
 
-def check_true_masks(listing: Listing, has_borders: bool) -> Iterator[Finding]:
-    """Warn if photos have no true mask, or if the true masks lack the border of objects that is not scored.
+def check_true_masks(listing: Listing, has_borders: bool, section: str = "dataset") -> Iterator[Finding]:
+    """Warn if photos have no true mask, if clipes draws the true masks, or if they lack the border of objects.
 
     Args:
         listing: the photos.
-        has_borders: whether the border of each object has the value 255 in the true masks of the data set.
+        has_borders: whether the border of each object has the value 255 in the true masks of the data set. This border
+            is not scored.
+        section: section of the config that names the photos.
     """
+    if any(photo.annotations is not None for photo in listing.photos):
+        yield Finding(PAPER, None, DRAWN.format(section=section))
     without = [photo.image_id for photo in listing.photos if not photo.has_truth]
     if len(without) == len(listing.photos):
         yield Finding(PAPER, None, "no photo has a true mask, so nothing can be compared with the paper's numbers")

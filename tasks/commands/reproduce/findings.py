@@ -48,8 +48,8 @@ def _differences(runs: PaperRuns) -> Iterator[Finding]:
     if config.train.enabled:
         evaluation = list_evaluation(config)
         yield check_split_size(runs.data, str(config.evaluation.split), evaluation)
-        yield from check_true_masks(evaluation, has_borders=is_voc)
+        yield from check_true_masks(evaluation, is_voc, "evaluation")
         yield from check_overlap(listing, evaluation)
     else:
-        yield from check_true_masks(listing, has_borders=is_voc)
+        yield from check_true_masks(listing, is_voc)
     yield from check_settings(config, runs.paper)

@@ -94,10 +94,13 @@ def test_photos_without_true_masks_are_counted(tmp_path):
     assert "nothing can be compared" in finding.detail
 
 
-def test_photos_whose_true_masks_are_drawn_from_annotations_are_not_missing_them():
+def test_true_masks_that_clipes_draws_from_annotations_are_a_difference_but_not_missing():
     annotated = Annotations(AnnotationSource("/instances.json", "", ()), b"", "")
     photos = tuple(replace(photo, annotations=annotated) for photo in listing(2).photos)
-    assert not list(check_true_masks(Listing(photos, ()), has_borders=False))
+    (finding,) = check_true_masks(Listing(photos, ()), has_borders=False, section="evaluation")
+    assert finding.works is None
+    assert "the true masks are drawn from COCO's annotations" in finding.detail
+    assert "set evaluation.truth to their folder" in finding.detail
 
 
 def test_photos_in_both_splits_are_named():
