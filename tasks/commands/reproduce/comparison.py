@@ -32,7 +32,7 @@ COCO_TRAINING = "the paper states neither the learning rate nor the number of it
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ReproducedNumber:
     """A published number, and what was measured.
 
     Attributes:
@@ -79,20 +79,20 @@ class Reproduction:
         photos: the photos in a line, for each part that ran.
         common_reasons: possible reasons for the difference in every row: the deviations that all parts have in common,
             and what is known to change every score.
-        comparisons: the published and the measured numbers.
+        numbers: the published and the measured numbers.
         left_out: the parts that did not run, with the reason.
     """
 
     data: str
     photos: tuple[str, ...]
     common_reasons: tuple[str, ...]
-    comparisons: tuple[Comparison, ...]
+    numbers: tuple[ReproducedNumber, ...]
     left_out: tuple[str, ...]
 
     @property
     def reasons(self) -> Mapping[str, int]:
         """Possible reason of some rows -> its number, from 1, in the order of the rows."""
-        found = dict.fromkeys(reason for each in self.comparisons for reason in each.reasons)
+        found = dict.fromkeys(reason for each in self.numbers for reason in each.reasons)
         return {reason: number for number, reason in enumerate(found, start=1)}
 
 
@@ -110,12 +110,12 @@ def compare(data: str, parts: Sequence[MeasuredPart], left_out: Sequence[str]) -
         data=data,
         photos=tuple(part.result.data for part in parts),
         common_reasons=(*shared, PRECISION),
-        comparisons=tuple(row for part in parts for row in _rows(part, shared)),
+        numbers=tuple(row for part in parts for row in _rows(part, shared)),
         left_out=tuple(left_out),
     )
 
 
-def _rows(part: MeasuredPart, shared: Sequence[str]) -> list[Comparison]:
+def _rows(part: MeasuredPart, shared: Sequence[str]) -> list[ReproducedNumber]:
     """Return a row for each published number that a grid names, in the order of configs/published.yaml."""
     own = [deviation for deviation in part.deviations if deviation not in shared]
     found = {
@@ -128,18 +128,18 @@ def _rows(part: MeasuredPart, shared: Sequence[str]) -> list[Comparison]:
 
 def _compared(
     number_id: str, figure: str, variant: VariantResult, config: RunConfig, deviations: Sequence[str]
-) -> Comparison:
+) -> ReproducedNumber:
     published = published_number(number_id, "grid")
     (run, *_) = variant.runs
     values = variant.values(figure)
     if not values:
-        return Comparison(number_id, published, None, run.name, (run.failed or _why_not_scored(figure),))
+        return ReproducedNumber(number_id, published, None, run.name, (run.failed or _why_not_scored(figure),))
     measured = 100 * values[0] if published.unit == PERCENT else values[0]
     if abs(measured - published.value) <= CLOSE:
         reasons: tuple[str, ...] = (CLOSE_ENOUGH,)
     else:
         reasons = (*deviations, *run.metrics.get("warnings", ()), *_known_reasons(figure, config))
-    return Comparison(number_id, published, measured, run.name, reasons)
+    return ReproducedNumber(number_id, published, measured, run.name, reasons)
 
 
 def _why_not_scored(figure: str) -> str:

@@ -47,7 +47,7 @@ def test_the_papers_table_is_printed_and_written_and_a_repetition_computes_nothi
 
     files = RunFiles(str(clipes.folder / "clipes-store"), NAME)
     content = json.loads((clipes.folder / "clipes-store" / "runs" / NAME / "reproduction.json").read_text())
-    rows = {row["id"]: row for row in content["comparisons"]}
+    rows = {row["id"]: row for row in content["numbers"]}
     measured = {variant: RunFiles(files.store_uri, f"{NAME}-{variant}").read_metrics() for variant in ("mhsa", "caa")}
     assert rows["voc_train_mhsa_crf"]["measured"] == pytest.approx(100 * measured["mhsa"]["pseudo_mask"]["miou"])
     assert rows["voc_train_caa"]["measured"] == pytest.approx(100 * measured["caa"]["refined_cam"]["miou"])

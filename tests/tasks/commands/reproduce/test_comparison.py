@@ -48,7 +48,7 @@ def scores(initial, refined, masks, **others):
 def rows(result, config=CONFIG, deviations=()):
     """Return the rows of a reproduction with a part that has these deviations, and another part that has none."""
     parts = (MeasuredPart(result, config, deviations), MeasuredPart(replace(result, variants=()), config, ()))
-    return compare("voc12", parts, ()).comparisons
+    return compare("voc12", parts, ()).numbers
 
 
 def test_each_published_number_of_a_variant_that_ran_is_compared(result):
@@ -86,7 +86,7 @@ def test_what_all_parts_have_in_common_is_no_reason_of_single_rows(result):
     parts = [MeasuredPart(result(scores(0.5, 0.5, 0.4)), CONFIG, own) for own in ((both, DEVIATION), (both, other))]
     found = compare("voc12", parts, ("segmenter: no GPU",))
     assert found.common_reasons == (both, PRECISION)
-    ours, theirs = (each for each in found.comparisons if each.number_id == "voc_train_initial")
+    ours, theirs = (each for each in found.numbers if each.number_id == "voc_train_initial")
     assert (ours.reasons, theirs.reasons) == ((DEVIATION,), (other,))
     assert found.left_out == ("segmenter: no GPU",)
     assert compare("voc12", parts[:1], ()).common_reasons == (both, DEVIATION, PRECISION)
@@ -113,7 +113,7 @@ def test_the_files_hold_the_table_the_reasons_and_what_was_left_out(result, tmp_
     assert write_files(found, files).endswith(f"/{MARKDOWN_FILE}")
     content = json.loads((tmp_path / "runs" / "reproduce-voc12-masks" / JSON_FILE).read_text())
     assert content["common_reasons"] == [DEVIATION, PRECISION]
-    assert content["comparisons"][0] | {"measured": 0, "difference": 0} == {
+    assert content["numbers"][0] | {"measured": 0, "difference": 0} == {
         "id": "voc_train_initial",
         "what": "initial CAM",
         "data": "voc12",
