@@ -347,4 +347,4 @@ def _evaluation(config: RunConfig, vocabulary: Vocabulary) -> Listing:
 
 def _evaluation_dataset(config: RunConfig) -> DatasetConfig:
     """Return the settings of the photos that the segmenter is scored on."""
-    return config.dataset.model_copy(update={**config.evaluation.photos, "empty": "background"})
+    return config.dataset.model_copy(update={**config.evaluation.photos, "empty": config.evaluation.empty})

@@ -6,7 +6,7 @@ from itertools import pairwise
 from math import isnan
 
 from clipes.tasks.ablation.figures import SHARPNESS
-from clipes.tasks.ablation.tables.columns import MINUS
+from clipes.tasks.ablation.tables.markdown_table import signed
 from clipes.tasks.ablation.tables.table import AblationTable, Cell
 from clipes_core.template_ranking import spearman
 
@@ -90,7 +90,7 @@ def sharpness_lines(table: AblationTable) -> list[str]:
         both = [(one, other) for one, other in zip(sharpness, scores, strict=True) if None not in (one, other)]
         if column.is_score and len(both) >= FEWEST_RANKED:
             found = spearman(*zip(*both, strict=True))
-            shown = "undefined, because all values are equal" if isnan(found) else f"{found:+.2f}".replace("-", MINUS)
+            shown = "undefined, because all values are equal" if isnan(found) else signed(found, 2)
             lines.append(
                 f"Rank correlation (Spearman) of sharpness and {column.title}, {len(both)} variants: {shown}. "
                 "The paper expects a negative one."

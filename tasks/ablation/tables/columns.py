@@ -3,11 +3,9 @@
 from dataclasses import dataclass
 
 from clipes.tasks.ablation.figures import SHARPNESS, Figure, parse_figure
+from clipes.tasks.ablation.tables.markdown_table import MISSING, signed
 from clipes.tasks.stages.registry import STAGES
 from clipes_core.evaluation.scored import SCORED, Scored
-
-MISSING = "–"
-MINUS = "−"
 
 
 @dataclass(frozen=True)
@@ -72,10 +70,7 @@ class Column:
 
     def signed(self, difference: float | None) -> str:
         """Format a difference between two numbers of the column."""
-        if difference is None:
-            return MISSING
-        shown = f"{difference:+.{self.unit.digits}f}"
-        return shown.lstrip("+-") if float(shown) == 0 else shown.replace("-", MINUS)
+        return MISSING if difference is None else signed(difference, self.unit.digits)
 
 
 def column_of(figure: str) -> Column:
