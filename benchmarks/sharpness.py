@@ -2,7 +2,7 @@
 
     python -m benchmarks.sharpness --seeds 0 101 102 103
 
-The CLIP is benchmarks/clipes-demo-templates.safetensors, whose training captions used the templates as `varied_uses`
+The CLIP is clipes-demo, whose training captions used the templates as `varied_uses`
 says. Each seed gives a different data set of generated scenes. The benchmark writes a section of docs/sharpness.md.
 """
 
@@ -27,7 +27,7 @@ from clipes_core.template_ranking import spearman
 
 ROOT = Path(__file__).parents[1]
 CONFIG, NAME = "configs/demo.yaml", "results-sharpness"
-WEIGHTS = "benchmarks/clipes-demo-templates.safetensors"
+WEIGHTS = "clipes-demo"
 PAGE = ROOT / "docs" / "sharpness.md"
 HEADING = "## Measured"
 GROUPS: dict[str, Callable[[TemplateUse], bool]] = {
