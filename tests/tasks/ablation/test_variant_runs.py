@@ -15,6 +15,7 @@ from clipes.tasks.ablation.variant_runs import (
     variant_runs,
     with_known_figures,
 )
+from clipes.tasks.inputs.configs import load_config
 from clipes_core.errors import ConfigError
 
 GRID = """
@@ -43,8 +44,9 @@ def ablation(tmp_path, configs):
     return read
 
 
-def test_each_run_has_a_name_and_the_settings_of_its_variant_and_seed(ablation):
+def test_each_run_has_a_name_and_the_settings_of_its_variant_and_seed(ablation, configs):
     _, config, runs = ablation(GRID)
+    demo = load_config(str(configs / "demo.yaml"))
     assert config.name == "demo-my-grid"
     assert [run.config.name for run in runs] == [
         *(
@@ -59,7 +61,7 @@ def test_each_run_has_a_name_and_the_settings_of_its_variant_and_seed(ablation):
     assert {(run.config.cam.power, run.config.crf.enabled, run.config.train.enabled) for run in runs} == {
         (1, False, False)
     }
-    assert {run.config.prompts.template for run in runs} == {config.prompts.template}
+    assert {run.config.prompts.template for run in runs} == {demo.prompts.template}
     assert len(ablation(GRID, only=("CAA",))[2]) == 2
 
 
