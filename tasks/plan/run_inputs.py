@@ -125,7 +125,7 @@ class RunInputs:
         return tuple(with_truth[image_id] for image_id in sorted(chosen))
 
     def with_prompts(self, **values: Any) -> "RunInputs":
-        """Return a copy of these inputs in which values of the section `prompts` are replaced."""
+        """Return a copy of these inputs in which values of `config.prompts` are replaced."""
         prompts = self.config.prompts.model_copy(update=values)
         return replace(self, config=self.config.model_copy(update={"prompts": prompts}))
 

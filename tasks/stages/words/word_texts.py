@@ -20,8 +20,8 @@ class RankingOfWords(Ranking):
     @override
     def inputs_of(self, inputs: RunInputs, candidate: str) -> RunInputs:
         """Return inputs whose vocabulary has a single text: a class with this word as its name."""
-        one = replace(inputs, vocabulary=Vocabulary(classes=(ClassEntry(name=candidate),)))
-        return one.with_prompts(fusion="sentence", background=False)
+        vocabulary = Vocabulary(classes=(ClassEntry(name=candidate),))
+        return replace(inputs.with_prompts(fusion="sentence", background=False), vocabulary=vocabulary)
 
 
 class WordTexts(CandidateTexts):
