@@ -53,11 +53,12 @@ def ablation(config: ConfigParameter, grid: Grid, only: tuple[str, ...] = (), fr
     config = with_date_and_time(config)  # once, so that the ablation and its runs have the same date and time
     runs, common = variant_runs(config, grid, only), resolve_config(config)
     check_needs(common, grid)
-    configs = [run.config for run in runs]
+    others = other_runs(config, grid, only)
+    configs = [run.config for run in (*runs, *others)]
     if line := left_out_line(grid, *configs):
         logger.info("%s", line)
     grid = with_known_figures(grid, *configs)
-    earlier = earlier_results(other_runs(config, grid, only), grid)
+    earlier = earlier_results(others, grid)
     with record_ablation(common, grid, runs, earlier) as record:
         for number, run in enumerate(runs, start=1):
             logger.info("run %d of %d: %s", number, len(runs), run.config.name)
