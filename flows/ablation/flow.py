@@ -11,16 +11,10 @@ from clipes.tasks.ablation.finished_runs import completed_run, earlier_results
 from clipes.tasks.ablation.grid import Grid
 from clipes.tasks.ablation.record import record_ablation
 from clipes.tasks.ablation.result import AblationResult, VariantRun
+from clipes.tasks.ablation.shown_figures import left_out_line, with_known_figures
 from clipes.tasks.ablation.tables.table import table_of
 from clipes.tasks.ablation.tables.text_files import markdown
-from clipes.tasks.ablation.variant_runs import (
-    PlannedVariantRun,
-    check_needs,
-    left_out_line,
-    other_runs,
-    variant_runs,
-    with_known_figures,
-)
+from clipes.tasks.ablation.variant_runs import PlannedVariantRun, check_needs, other_runs, variant_runs
 from clipes.tasks.inputs.configs import resolve_config, with_date_and_time
 from clipes.tasks.inputs.flow_parameter import ConfigParameter
 from clipes.tasks.storage.layout import run_uri
