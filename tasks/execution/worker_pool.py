@@ -18,7 +18,7 @@ from typing import Any
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from clipes.tasks.machine.interruption import sigint_blocked
-from clipes.tasks.machine.log import log_settings
+from clipes.tasks.machine.log import log_level
 from clipes.tasks.machine.row_counters import Counters, SlotCounters
 from clipes.tasks.machine.worker_state import WorkerSlot, start_worker
 from clipes_core.errors import StoppedError, WorkerError
@@ -213,5 +213,5 @@ class WorkerPool:
             self._slots[place][1].clear()
 
     def _new_pool(self, slot: WorkerSlot, counters: SlotCounters) -> ProcessPool:
-        initargs = (slot, counters, log_settings())
+        initargs = (slot, counters, log_level())
         return ProcessPool(max_workers=1, initializer=start_worker, initargs=initargs, context=_LockKeeper())

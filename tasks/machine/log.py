@@ -1,9 +1,8 @@
 """The log that this process and its workers write to standard error."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from typing_extensions import override
 
@@ -22,62 +21,22 @@ class _PrintableFormatter(logging.Formatter):
         return printable(super().format(record))
 
 
-@dataclass(frozen=True)
-class LogSettings:
-    """What a process tells its workers about its log.
-
-    Attributes:
-        level: lowest level that is logged.
-        written: messages that are not written again.
-    """
-
-    level: int = logging.INFO
-    written: frozenset[str] = frozenset()
-
-
-class _OnceFilter(logging.Filter):
-    """A filter that refuses messages that were written before.
-
-    Args:
-        written: messages that were written before.
-        loggers: names of the loggers below `clipes` whose messages are remembered.
-    """
-
-    def __init__(self, written: Iterable[str], loggers: Iterable[str] = ()) -> None:
-        super().__init__()
-        self.written = set(written)
-        self._places = tuple(f"{LOGGER}.{name}." for name in loggers)
-
-    @override
-    def filter(self, record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        if message in self.written:
-            return False
-        if f"{record.name}.".startswith(self._places):
-            self.written.add(message)
-        return True
-
-
-def show_log(settings: LogSettings = LogSettings()) -> None:
-    """Write log records to standard error, in addition to Prefect's own logging.
+def show_log(level: int = logging.INFO) -> None:
+    """Write log records of at least this level to standard error, in addition to Prefect's own logging.
 
     If a record cannot be written or sent, for example because nobody reads standard error, it is lost without a trace.
     """
     logging.raiseExceptions = False
     handler = logging.StreamHandler()
     handler.setFormatter(_PrintableFormatter("clipes: %(message)s"))
-    if settings.written:
-        handler.addFilter(_OnceFilter(settings.written))
     logger = logging.getLogger(LOGGER)
-    logger.setLevel(settings.level)
+    logger.setLevel(level)
     logger.addHandler(handler)
 
 
-def log_settings() -> LogSettings:
-    """Return the settings of this process's log, so that its workers can use the same."""
-    logger = logging.getLogger(LOGGER)
-    filters = [each for handler in logger.handlers for each in handler.filters if isinstance(each, _OnceFilter)]
-    return LogSettings(logger.getEffectiveLevel(), frozenset(text for each in filters for text in each.written))
+def log_level() -> int:
+    """Return the lowest level that this process logs, so that its workers can use the same level."""
+    return logging.getLogger(LOGGER).getEffectiveLevel()
 
 
 class _Collector(logging.Handler):
@@ -93,23 +52,30 @@ class _Collector(logging.Handler):
 
 
 @contextmanager
-def without_repetitions(*loggers: str) -> Iterator[None]:
-    """Write each message of some loggers to standard error only once in the block, also if a worker logs it again.
+def each_message_once() -> Iterator[None]:
+    """Write each message in the block to standard error only once."""
+    seen = set[str]()
 
-    A message that `collect_warnings` collects counts as written, because its caller shows it. Workers know the messages
-    that this process has written before they start.
+    def is_new(record: logging.LogRecord) -> bool:
+        message, known = record.getMessage(), len(seen)
+        seen.add(message)
+        return len(seen) > known
 
-    Args:
-        loggers: names of the loggers below `clipes`; those below them are included.
-    """
-    once, handlers = _OnceFilter((), loggers), list(logging.getLogger(LOGGER).handlers)
+    with _filtered(is_new):
+        yield
+
+
+@contextmanager
+def _filtered(accepts: Callable[[logging.LogRecord], bool]) -> Iterator[None]:
+    """Write only those records of the block to standard error that the function accepts."""
+    handlers = list(logging.getLogger(LOGGER).handlers)
     for handler in handlers:
-        handler.addFilter(once)
+        handler.addFilter(accepts)
     try:
         yield
     finally:
         for handler in handlers:
-            handler.removeFilter(once)
+            handler.removeFilter(accepts)
 
 
 @contextmanager
@@ -121,13 +87,9 @@ def collect_warnings() -> Iterator[list[str]]:
         return record.levelno < logging.WARNING
 
     logger, collector = logging.getLogger(LOGGER), _Collector(found)
-    others = list(logger.handlers)
-    for handler in others:
-        handler.addFilter(is_minor)
-    logger.addHandler(collector)
-    try:
-        yield found
-    finally:
-        logger.removeHandler(collector)
-        for handler in others:
-            handler.removeFilter(is_minor)
+    with _filtered(is_minor):
+        logger.addHandler(collector)
+        try:
+            yield found
+        finally:
+            logger.removeHandler(collector)

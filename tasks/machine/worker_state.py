@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from multiprocessing.process import parent_process
 from pathlib import Path
 
-from clipes.tasks.machine.log import LogSettings, show_log
+from clipes.tasks.machine.log import show_log
 from clipes.tasks.machine.row_counters import SlotCounters
 
 POLL_SECONDS = 1.0
@@ -42,11 +42,14 @@ class NetworkWorkers:
 
     Attributes:
         slots: device and threads of each worker.
-        weights: digest of CLIP's weights on the host of the workers.
+        weights: digest of CLIP's weights on the host of the workers. If the host lacks them, another text that stands
+            for them; then no key is that of an artifact in the store.
+        missing: name of the weights if the host lacks them; otherwise empty. Only a plan permits missing weights.
     """
 
     slots: tuple[WorkerSlot, ...]
     weights: str
+    missing: str = ""
 
 
 class Worker:
@@ -74,11 +77,16 @@ class Worker:
     @property
     def peak_memory_mib(self) -> int:
         """The largest resident memory that this process has used so far [MiB]."""
-        if PROCESS_STATUS.exists():  # on Linux, ru_maxrss of a spawned process starts at the value of its parent
-            lines = PROCESS_STATUS.read_text().splitlines()
-            return next(int(line.split()[1]) >> 10 for line in lines if line.startswith("VmHWM:"))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak >> (20 if sys.platform == "darwin" else 10)
+        return peak_memory_mib()
+
+
+def peak_memory_mib() -> int:
+    """Return the largest resident memory that this process has used so far [MiB]."""
+    if PROCESS_STATUS.exists():  # on Linux, ru_maxrss of a spawned process starts at the value of its parent
+        lines = PROCESS_STATUS.read_text().splitlines()
+        return next(int(line.split()[1]) >> 10 for line in lines if line.startswith("VmHWM:"))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak >> (20 if sys.platform == "darwin" else 10)
 
 
 def current_worker() -> Worker:
@@ -106,18 +114,18 @@ def act_as_worker(slot: WorkerSlot, counters: SlotCounters) -> Iterator[None]:
         _worker = None
 
 
-def start_worker(slot: WorkerSlot, counters: SlotCounters, log: LogSettings, node: str = "") -> None:
+def start_worker(slot: WorkerSlot, counters: SlotCounters, log_level: int, node: str = "") -> None:
     """Set up this process as a worker with a slot, counters and a log. The process will end when its parent ends.
 
     Args:
         slot: device and threads of the worker.
         counters: row counters of the worker.
-        log: settings of the log of the process that starts the worker.
+        log_level: lowest level that the worker logs.
         node: name of the machine, if the workers of the run are on several machines; otherwise empty.
     """
     global _worker
     _worker = Worker(slot, counters, node)
-    show_log(log)
+    show_log(log_level)
     end_with_parent()
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = str(slot.threads)

@@ -8,11 +8,10 @@ import typer
 from clipes.flows.commands.options import Set, StoreOrConfigs, location_option
 from clipes.flows.exit_codes import BAD_USAGE, explain_resume
 from clipes.flows.terminal.consoles import out
-from clipes.tasks.machine.log import without_repetitions
+from clipes.tasks.machine.log import each_message_once
 from clipes.tasks.machine.terminal import announce
 from clipes_core.errors import StageError
 
-OF_INPUTS = ("tasks.inputs", "tasks.models")  # loggers about the photos and weights, which all runs share
 SAMPLE = 24  # photos that the forecast measures
 
 
@@ -56,7 +55,7 @@ def reproduce(
         from clipes.tasks.commands.reproduce.files import write_files
         from clipes.tasks.storage.run_files import RunFiles
 
-    with without_repetitions(*OF_INPUTS):
+    with each_message_once():
         parts = choose_parts(data, overrides or (), given, segmenter, partial(print_part_check, out))
         if parts is None:
             raise typer.Exit(BAD_USAGE)

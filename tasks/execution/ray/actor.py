@@ -15,7 +15,7 @@ from filelock import FileLock
 from clipes.tasks.execution.make_shard import make_shard
 from clipes.tasks.execution.ray.handshake import HandshakeRequest, HostFacts, host_facts
 from clipes.tasks.execution.ray.reports import Records, Report
-from clipes.tasks.machine.log import LOGGER, LogSettings
+from clipes.tasks.machine.log import LOGGER
 from clipes.tasks.machine.row_counters import SlotCounters
 from clipes.tasks.machine.worker_state import WorkerSlot, start_worker
 from clipes.tasks.plan.jobs import ShardJob, ShardRecord
@@ -27,11 +27,11 @@ class ShardWorker:
 
     Args:
         slot: device and threads of the worker; `answer_handshake` replaces the device by the one that the worker finds.
-        log: settings of the log of the process that starts the worker.
+        log_level: lowest level that the worker logs.
     """
 
-    def __init__(self, slot: WorkerSlot, log: LogSettings) -> None:
-        self._slot, self._log = slot, log
+    def __init__(self, slot: WorkerSlot, log_level: int) -> None:
+        self._slot, self._log_level = slot, log_level
         self._counters, self._records, self._numbers = SlotCounters(tuple(STAGES)), Records(), count()
         logging.getLogger(LOGGER).addHandler(self._records)
 
@@ -48,7 +48,7 @@ class ShardWorker:
         """
         facts = host_facts(request)
         slot = WorkerSlot(facts.device, self._slot.threads)
-        start_worker(slot, self._counters, self._log, node)
+        start_worker(slot, self._counters, self._log_level, node)
         return facts
 
     def call(self, function: Callable[..., Any], *args: Any) -> tuple[Any, Report]:

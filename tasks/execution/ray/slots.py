@@ -17,7 +17,7 @@ from clipes.tasks.execution.ray.actor import ShardWorker
 from clipes.tasks.execution.ray.hosts import Hosts
 from clipes.tasks.execution.ray.nodes import WorkerRequest
 from clipes.tasks.execution.ray.reports import RowCounts
-from clipes.tasks.machine.log import log_settings
+from clipes.tasks.machine.log import log_level
 from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes_core.errors import StoppedError, TransientError
 
@@ -99,7 +99,7 @@ class Slot:
         }
         if selector:
             options["label_selector"] = dict(selector)
-        self.actor = ray.remote(**options)(ShardWorker).remote(worker, log_settings())
+        self.actor = ray.remote(**options)(ShardWorker).remote(worker, log_level())
         self.name, self.answer, self.report = uuid.uuid4().hex, self.actor.place.remote(), None
         self.state, self.node_id, self.node, self.device = SlotState.PENDING, "", "", ""
 

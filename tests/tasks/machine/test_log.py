@@ -10,9 +10,9 @@ ESCAPED = "clipes: 1 of \\x1b[1m\\udc802\n"
 def test_records_at_or_above_the_level_are_printed_to_standard_error(level, expected):
     program = f"""
 import logging
-from clipes.tasks.machine.log import LogSettings, log_settings, show_log
-show_log(LogSettings(logging.{level}))
-assert log_settings() == LogSettings(logging.{level})
+from clipes.tasks.machine.log import log_level, show_log
+show_log(logging.{level})
+assert log_level() == logging.{level}
 logger = logging.getLogger("clipes.tasks.anything")
 logger.debug("left out")
 logger.info("kept")
@@ -23,7 +23,7 @@ logger.warning("%d of %s", 1, "\\x1b[1m\\udc802")
 
 
 def test_the_default_log_level_is_info():
-    program = "from clipes.tasks.machine.log import log_settings; print(log_settings().level)"
+    program = "from clipes.tasks.machine.log import log_level; print(log_level())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "20\n"
 
@@ -44,35 +44,16 @@ print(warnings)
     assert (done.stdout, done.stderr) == ("['low disk']\n", "clipes: started\nclipes: later\n")
 
 
-def test_messages_about_inputs_are_written_once_and_those_of_the_runs_each_time():
+def test_each_message_of_a_block_is_written_once():
     program = """
 import logging
-from clipes.tasks.machine.log import collect_warnings, log_settings, show_log, without_repetitions
+from clipes.tasks.machine.log import each_message_once, show_log
 show_log()
-models, runs = (logging.getLogger(f"clipes.tasks.{name}") for name in ("models.clip", "runs"))
-with without_repetitions("tasks.models", "tasks.inputs"):
-    with collect_warnings() as warnings:
-        models.warning("%s is ignored", "clip.model")
-    for number in (1, 2):
-        models.warning("%s is ignored", "clip.model")
-        models.info("loads the weights")
-        runs.info("1 of 3 photos")
-    assert log_settings().written == {"clip.model is ignored", "loads the weights"}
-models.info("loads the weights")
-print(warnings)
+logger = logging.getLogger("clipes.tasks.anything")
+with each_message_once():
+    for count in (4, 4, 5):
+        logger.info("%d shards", count)
+logger.info("4 shards")
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    photos, weights = "clipes: 1 of 3 photos\n", "clipes: loads the weights\n"
-    assert (done.stdout, done.stderr) == ("['clip.model is ignored']\n", f"{weights}{photos}{photos}{weights}")
-
-
-def test_a_worker_does_not_repeat_what_its_parent_has_written():
-    program = """
-import logging
-from clipes.tasks.machine.log import LogSettings, show_log
-show_log(LogSettings(logging.INFO, frozenset({"clip.model is ignored"})))
-for message in ("clip.model is ignored", "1 of 3 photos"):
-    logging.getLogger("clipes.tasks.models").info(message)
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stderr == "clipes: 1 of 3 photos\n"
+    assert done.stderr == "clipes: 4 shards\nclipes: 5 shards\nclipes: 4 shards\n"

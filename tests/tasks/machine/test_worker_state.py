@@ -12,11 +12,10 @@ from clipes.tasks.machine.worker_state import current_worker
 PROGRAM = """
 import logging
 import os
-from clipes.tasks.machine.log import LogSettings
 from clipes.tasks.machine.row_counters import Counters
 from clipes.tasks.machine.worker_state import WorkerSlot, current_worker, start_worker
 
-start_worker(WorkerSlot("cuda:1", 3), Counters(("cams",)).of_slot(), LogSettings(logging.WARNING))
+start_worker(WorkerSlot("cuda:1", 3), Counters(("cams",)).of_slot(), logging.WARNING)
 worker = current_worker()
 assert worker.name == f"cuda:1:{os.getpid()}"
 before = worker.peak_memory_mib

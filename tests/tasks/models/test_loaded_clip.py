@@ -4,14 +4,13 @@ import sys
 PROGRAM = """
 import logging
 import torch
-from clipes.tasks.machine.log import LogSettings
 from clipes.tasks.machine.row_counters import Counters
 from clipes.tasks.machine.worker_state import WorkerSlot, start_worker
 from clipes.tasks.models.clip import weights_digest
 from clipes.tasks.models.loaded_clip import loaded_backbone, loaded_clip, logit_scale
 from clipes_core.config.pseudo_masks import ClipConfig
 
-start_worker(WorkerSlot("cpu", 3), Counters(()).of_slot(), LogSettings(logging.INFO))
+start_worker(WorkerSlot("cpu", 3), Counters(()).of_slot(), logging.INFO)
 config = ClipConfig(model="clipes-demo", pretrained="clipes-demo")
 digest = weights_digest(config)
 backbone = loaded_backbone(config, digest, "bf16")

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from clipes.tasks.ablation.grid import load_grid
+from clipes.tasks.ablation.grid_file import load_grid
 from clipes.tasks.ablation.result import AblationResult, VariantResult, VariantRun
 from clipes.tasks.commands.reproduce.comparison import (
     CLOSE_ENOUGH,

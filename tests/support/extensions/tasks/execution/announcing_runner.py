@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from clipes.tasks.execution.make_shard import make_shard
 from clipes.tasks.execution.runner import Runner
-from clipes.tasks.machine.log import log_settings
+from clipes.tasks.machine.log import log_level
 from clipes.tasks.machine.processes import SPAWN_CONTEXT
 from clipes.tasks.machine.row_counters import Counters
 from clipes.tasks.machine.worker_state import WorkerSlot, start_worker
@@ -42,7 +42,7 @@ class AnnouncingRunner(Runner):
             max_workers=1,
             mp_context=SPAWN_CONTEXT,
             initializer=start_worker,
-            initargs=(slot, self._rows, log_settings()),
+            initargs=(slot, self._rows, log_level()),
         )
 
     @override
