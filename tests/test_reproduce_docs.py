@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clipes.flows.cli import app
-from clipes.tasks.ablation.grid import load_grid
+from clipes.tasks.ablation.grid_file import load_grid
 from clipes.tasks.commands.reproduce.paper_config import REPRODUCTIONS
 from clipes.tasks.inputs.config_text.overrides import parse_override
 from clipes.tasks.inputs.configs import load_config
