@@ -134,6 +134,7 @@ CHANGED_BY = {
     "evaluation.crop": (321, NOTHING),  # only read in mode slide
     "evaluation.stride": (107, NOTHING),
     "evaluation.scales": ([1.0, 0.5], SCORES),
+    "evaluation.empty": ("leave_out", NOTHING),
     "evaluation.flip": (True, SCORES),
     "evaluation.merge": ("max", SCORES),
     "evaluation.crf.enabled": (True, SCORES),
