@@ -77,7 +77,7 @@ def test_a_plan_checks_the_data_and_shows_every_part_but_computes_nothing(reprod
     assert "this machine has no GPU, and training DeepLabV2 on ResNet-101 takes days" in " ".join(done.stdout.split())
     done = with_segmenter("--plan")
     assert done.returncode == 0, done.stderr
-    assert re.search(r"^cross-entropy ", done.stdout, re.MULTILINE), done.stdout
+    assert re.search(r"^reproduce-voc12-segmenters-cross-entropy ", done.stdout, re.MULTILINE), done.stdout
     assert " ".join(done.stdout.split()).count("time: not known yet, because this store has no measurement") == 2
     assert not (clipes.folder / "clipes-store" / "artifacts").exists()
 
