@@ -28,7 +28,6 @@ def open_backbone(visual: Any, pooling: str, device: torch.device | str, precisi
         if kind.accepts(visual):
             return kind(visual, pooling, device, precision)
     raise WeightsError(
-        "expected a plain ViT of OpenCLIP or timm, or an OpenCLIP ResNet with attention pooling, "
-        f"got {type(visual).__name__}: "
-        "choose a clip.model such as ViT-B-16-quickgelu, ViT-B-32-quickgelu or ViT-L-14-quickgelu"
+        "clip.model: expected a model whose image network is a plain ViT of OpenCLIP or timm, or a ResNet of OpenCLIP, "
+        f"found {type(visual).__name__}; set clip.model to a name such as ViT-B-16-quickgelu or RN50-quickgelu"
     )

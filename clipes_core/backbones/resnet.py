@@ -42,7 +42,7 @@ class ResNetBackbone(Backbone):
     @override
     def accepts(cls, visual: Any) -> bool:
         """Return whether a visual tower is OpenCLIP's ResNet with attention pooling, as in OpenAI's CLIPs."""
-        return isinstance(visual, ModifiedResNet) and visual.attnpool is not None
+        return isinstance(visual, ModifiedResNet)
 
     @override
     def _convert(self, precision: str) -> None:

@@ -50,8 +50,8 @@ class VitBackbone(Backbone):
         possible = self._poolings()
         if pooling not in possible:
             raise WeightsError(
-                f"clip.pooling {pooling}: expected an image embedding that the network has, found a ViT with "
-                f"{' and '.join(possible)}; set clip.pooling to {' or '.join(possible)}"
+                f"clip.pooling {pooling}: the ViT of clip.model has no such image embedding; set clip.pooling to "
+                f"{' or '.join(possible)}"
             )
 
     @classmethod

@@ -69,7 +69,12 @@ def _faults(config: RunConfig, network: ImageNetwork) -> Iterator[str]:
             "cam.refine to none, or clip.model to a ViT"
         )
     if clip.pooling not in network.poolings:
-        yield f"clip.pooling {clip.pooling}: {of_kind}; set clip.pooling to {' or '.join(network.poolings)}"
+        yield (
+            f"clip.pooling {clip.pooling}: {of_kind}, which has no such image embedding; set clip.pooling to "
+            f"{' or '.join(network.poolings)}"
+        )
     if clip.precision not in network.precisions:
-        permitted = ", ".join(network.precisions)
-        yield f"clip.precision {clip.precision}: {of_kind}; set clip.precision to one of {permitted}"
+        yield (
+            f"clip.precision {clip.precision}: {of_kind}, which does not support this precision; set clip.precision to "
+            f"one of {', '.join(network.precisions)}"
+        )

@@ -78,7 +78,7 @@ def _problems(visual: TimmModel) -> Iterator[str]:
     if getattr(trunk, "rope", None) is not None:
         yield "its image network has rotary position embeddings"
     if type(trunk.patch_embed) is not PatchEmbed or not isinstance(trunk.patch_embed.norm, nn.Identity):
-        yield "its image network finds the patches with several convolutions"
+        yield "its image network computes the patches with more layers than one convolution"
     if trunk.pos_embed is None:
         yield "its image network has no absolute position embeddings"
     if trunk.reg_token is not None:
@@ -86,10 +86,10 @@ def _problems(visual: TimmModel) -> Iterator[str]:
     for block in trunk.blocks:
         yield from _problems_of_block(block)
     if isinstance(trunk.norm, nn.Identity) == isinstance(trunk.fc_norm, nn.Identity):
-        yield "its image network has not exactly one normalisation layer after the blocks"
+        yield "its image network does not have exactly one normalisation layer after the blocks"
     pool = type(trunk.attn_pool) if trunk.attn_pool is not None else trunk.global_pool
     if pool not in ("token", "avg", AttentionPoolLatent) or getattr(trunk, "pool_include_prefix", False):
-        yield f"its image embedding comes from another kind of pooling ({getattr(pool, '__name__', pool)})"
+        yield f"its image embedding comes from a pooling that clipes does not have ({getattr(pool, '__name__', pool)})"
     others = [part for part in _head(visual) if not isinstance(part, nn.Linear)]
     if others or len(_projections(visual)) > 1:
         yield "its image embedding is projected with more than one linear layer"
@@ -97,15 +97,15 @@ def _problems(visual: TimmModel) -> Iterator[str]:
 
 def _problems_of_block(block: Any) -> Iterator[str]:
     if type(block) not in (Block, EvaBlock) or type(block.attn) not in (Attention, EvaAttention):
-        yield f"the blocks of its image network have another layout ({type(block).__name__} of timm)"
+        yield f"the blocks of its image network are not those of a plain ViT ({type(block).__name__} of timm)"
         return
     attn = block.attn
     if attn.qkv is None or attn.num_heads * attn.head_dim != attn.proj.out_features or attn.gate is not None:
-        yield "its attention layers have another layout"
+        yield "its attention layers are not those of a plain ViT"
     if not all(isinstance(norm, nn.Identity) for norm in (attn.q_norm, attn.k_norm, attn.norm)):
         yield "its attention layers normalise queries, keys or their output"
     if type(block.mlp) is not Mlp or not isinstance(block.mlp.norm, nn.Identity):
-        yield f"the MLPs of its image network have another layout ({type(block.mlp).__name__} of timm)"
+        yield f"the MLPs of its image network are not those of a plain ViT ({type(block.mlp).__name__} of timm)"
     if not all(isinstance(norm, nn.LayerNorm) for norm in (block.norm1, block.norm2)):
         yield f"its blocks normalise with {type(block.norm1).__name__} instead of LayerNorm"
 

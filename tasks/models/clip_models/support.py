@@ -11,7 +11,7 @@ VISION_SWITCHES = {  # of OpenCLIP's ViT, which add layers that the blocks of cl
     "scale_attn_inner": "its attention layers normalise their output",
     "scale_attn": "its blocks normalise the output of attention",
     "scale_fc": "its MLPs contain a normalisation layer",
-    "block_type": "the blocks of its image network have another layout",
+    "block_type": "the blocks of its image network are not those of a plain ViT",
 }
 
 

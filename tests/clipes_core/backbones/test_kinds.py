@@ -17,9 +17,10 @@ def test_each_network_is_opened_by_the_backbone_of_its_kind():
 
 
 def test_refuses_networks_of_other_kinds():
-    advice = "choose a clip.model such as ViT-B-16-quickgelu, ViT-B-32-quickgelu or ViT-L-14-quickgelu"
-    kinds = "a plain ViT of OpenCLIP or timm, or an OpenCLIP ResNet with attention pooling"
-    with pytest.raises(WeightsError, match=f"{kinds}, got Linear: {advice}"):
+    advice = "set clip.model to a name such as ViT-B-16-quickgelu or RN50-quickgelu"
+    kinds = "a plain ViT of OpenCLIP or timm, or a ResNet of OpenCLIP"
+    expected = f"clip.model: expected a model whose image network is {kinds}, found Linear; {advice}"
+    with pytest.raises(WeightsError, match=f"^{expected}$"):
         open_backbone(torch.nn.Linear(1, 1), "patch_mean", "cpu", "fp32")
 
 
@@ -27,5 +28,5 @@ def test_refuses_networks_of_other_kinds():
     "unlike", [{"attentional_pool": True, "attn_pooler_heads": 2}, {"block_type": "custom", "qk_norm": True}]
 )
 def test_refuses_vits_with_other_pooling_or_attention(unlike):
-    with pytest.raises(WeightsError, match="with attention pooling, got VisionTransformer: choose"):
+    with pytest.raises(WeightsError, match="or a ResNet of OpenCLIP, found VisionTransformer; set"):
         open_backbone(tiny_visual(**unlike), "patch_mean", "cpu", "fp32")

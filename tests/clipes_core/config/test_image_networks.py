@@ -5,6 +5,7 @@ from clipes_core.config.run import parse_config
 from clipes_core.errors import ConfigError
 
 RN50 = {"model": "RN50-quickgelu"}
+LACKING = "which has no such image embedding"
 
 
 def suited(network, **sections):
@@ -22,7 +23,9 @@ def test_the_pooling_of_timm_shows_that_a_vit_has_attention_pooling():
     assert network is POOLED_VIT
     config = suited(network, clip={"model": "ViT-B-16-SigLIP"})
     assert (config.clip.pooling, config.cam.refine) == ("attention", "caa")
-    expected = "clip.pooling cls: ViT-B-16-SigLIP is a ViT with attention pooling; set clip.pooling to attention"
+    expected = (
+        f"clip.pooling cls: ViT-B-16-SigLIP is a ViT with attention pooling, {LACKING}; set clip.pooling to attention"
+    )
     with pytest.raises(ConfigError, match=f"^{expected}$"):
         suited(network, clip={"model": "ViT-B-16-SigLIP", "pooling": "cls"})
 
@@ -51,13 +54,13 @@ def test_a_refinement_that_needs_attention_is_refused_for_a_resnet(refine):
 
 @pytest.mark.parametrize("pooling", ["patch_mean", "cls"])
 def test_another_pooling_is_refused_for_a_resnet(pooling):
-    expected = f"clip.pooling {pooling}: RN50-quickgelu is a ResNet; set clip.pooling to attention"
+    expected = f"clip.pooling {pooling}: RN50-quickgelu is a ResNet, {LACKING}; set clip.pooling to attention"
     with pytest.raises(ConfigError, match=f"^{expected}$"):
         suited(RESNET, clip={**RN50, "pooling": pooling})
 
 
 def test_attention_pooling_is_refused_for_a_vit():
-    expected = "clip.pooling attention: ViT-B-16 is a ViT; set clip.pooling to patch_mean or cls"
+    expected = f"clip.pooling attention: ViT-B-16 is a ViT, {LACKING}; set clip.pooling to patch_mean or cls"
     with pytest.raises(ConfigError, match=f"^{expected}$"):
         suited(VIT, clip={"model": "ViT-B-16", "pooling": "attention"})
 
@@ -67,4 +70,4 @@ def test_each_setting_that_does_not_suit_has_a_line():
         suited(RESNET, clip={**RN50, "pooling": "cls", "precision": "bf16"}, cam={"refine": "caa"})
     lines = str(caught.value).splitlines()
     assert [line.split(":")[0] for line in lines] == ["cam.refine caa", "clip.pooling cls", "clip.precision bf16"]
-    assert lines[2].endswith("is a ResNet; set clip.precision to one of auto, fp32, fp16, fast")
+    assert lines[2].endswith("does not support this precision; set clip.precision to one of auto, fp32, fp16, fast")

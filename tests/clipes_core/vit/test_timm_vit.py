@@ -75,8 +75,8 @@ def test_a_pooling_that_the_network_does_not_have_is_refused(network, pooling, p
     with pytest.raises(WeightsError) as caught:
         VitBackbone(timm_clip(network).visual, pooling)
     assert str(caught.value) == (
-        f"clip.pooling {pooling}: expected an image embedding that the network has, found a ViT with "
-        f"{' and '.join(possible)}; set clip.pooling to {' or '.join(possible)}"
+        f"clip.pooling {pooling}: the ViT of clip.model has no such image embedding; set clip.pooling to "
+        f"{' or '.join(possible)}"
     )
 
 
@@ -84,26 +84,28 @@ def test_a_pooling_that_the_network_does_not_have_is_refused(network, pooling, p
     ("network", "reason"),
     [
         ("rope", "its image network has rotary position embeddings"),
-        ("post_norm", "the blocks of its image network have another layout (EvaBlockPostNorm of timm)"),
-        ("swiglu", "the MLPs of its image network have another layout (GluMlp of timm)"),
-        ("swiglu_vit", "the MLPs of its image network have another layout (SwiGLU of timm)"),
-        ("mlp_norm", "the MLPs of its image network have another layout (Mlp of timm)"),
+        ("post_norm", "the blocks of its image network are not those of a plain ViT (EvaBlockPostNorm of timm)"),
+        ("swiglu", "the MLPs of its image network are not those of a plain ViT (GluMlp of timm)"),
+        ("swiglu_vit", "the MLPs of its image network are not those of a plain ViT (SwiGLU of timm)"),
+        ("mlp_norm", "the MLPs of its image network are not those of a plain ViT (Mlp of timm)"),
         ("inner_norm", "its attention layers normalise queries, keys or their output"),
         ("qk_norm", "its attention layers normalise queries, keys or their output"),
-        ("separate_qkv", "its attention layers have another layout"),
+        ("separate_qkv", "its attention layers are not those of a plain ViT"),
         ("registers", "its image network has register tokens"),
         ("no_positions", "its image network has no absolute position embeddings"),
         ("rms_norm", "its blocks normalise with RmsNorm instead of LayerNorm"),
-        ("maximum", "its image embedding comes from another kind of pooling (max)"),
-        ("mean_of_all", "its image embedding comes from another kind of pooling (avg)"),
-        ("patch_norm", "its image network finds the patches with several convolutions"),
-        ("no_last_norm", "its image network has not exactly one normalisation layer after the blocks"),
+        ("maximum", "its image embedding comes from a pooling that clipes does not have (max)"),
+        ("mean_of_all", "its image embedding comes from a pooling that clipes does not have (avg)"),
+        ("patch_norm", "its image network computes the patches with more layers than one convolution"),
+        ("no_last_norm", "its image network does not have exactly one normalisation layer after the blocks"),
     ],
 )
 def test_networks_of_another_layout_are_refused_with_the_reason(network, reason):
     visual = timm_clip(network).visual
     assert timm_problem(visual) == reason
-    with pytest.raises(WeightsError, match="expected a plain ViT of OpenCLIP or timm"):
+    with pytest.raises(
+        WeightsError, match="is a plain ViT of OpenCLIP or timm, or a ResNet of OpenCLIP, found TimmModel"
+    ):
         open_backbone(visual, "cls", "cpu", "fp32")
 
 
@@ -111,14 +113,18 @@ def test_networks_of_another_layout_are_refused_with_the_reason(network, reason)
 def test_attention_layers_of_another_layout_are_refused(layout):
     visual = timm_clip("clip").visual
     visual.trunk.blocks[1].attn = Attention(64, 2, **layout)
-    assert timm_problem(visual) == "its attention layers have another layout"
+    assert timm_problem(visual) == "its attention layers are not those of a plain ViT"
 
 
 @pytest.mark.parametrize(
     ("name", "settings", "reason"),
     [
         ("convnext_tiny", {}, "its image network is not a plain ViT but timm's ConvNeXt"),
-        ("vit_base_mci_224", {"pool": "token"}, "its image network finds the patches with several convolutions"),
+        (
+            "vit_base_mci_224",
+            {"pool": "token"},
+            "its image network computes the patches with more layers than one convolution",
+        ),
         (
             "vit_base_patch16_clip_224",
             {"pool": "token", "proj": "mlp"},

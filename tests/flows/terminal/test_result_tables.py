@@ -10,6 +10,7 @@ from clipes.flows.terminal.result_tables import (
     print_exported,
     print_garbage,
     print_metrics,
+    print_missing_weights,
     print_plan,
     print_selection,
     print_status,
@@ -205,6 +206,15 @@ def test_a_plan_counts_the_rejected_photos_of_each_kind(console):
     ]
     print_plan(console, [StagePlan("cams", 1, 0, 0, 0, 0)], verified=False, rejects=rejects)
     assert lines(console)[-2:] == ["2 photos are rejected:", "2 missing: no file at /a (a); no file at /b (b)"]
+
+
+def test_weights_that_several_runs_lack_are_named_once(console):
+    print_missing_weights(console, ["", ""])
+    assert lines(console) == []
+    print_missing_weights(console, ["openai of RN50", "", "webli of ViT-B-16-SigLIP", "openai of RN50"])
+    assert " ".join(lines(console)).startswith(
+        "weights of CLIP that are not on this machine: openai of RN50, webli of ViT-B-16-SigLIP. A run downloads them."
+    )
 
 
 def metrics(numbers):

@@ -10,8 +10,8 @@ from clipes.tasks.models.clip_models.support import VISION_SWITCHES, unsupported
 
 REFUSED = {
     r"its image network has rotary position embeddings": r"EVA02-[BL]-.*|PE-Core-.*",
-    r"the blocks of its image network have another layout \(EvaBlockPostNorm of timm\)": r"EVA02-E-.*",
-    r"its image network finds the patches with several convolutions": r"ViTamin-.*|MobileCLIP2?-B",
+    r"the blocks of its image network are not those of a plain ViT \(EvaBlockPostNorm of timm\)": r"EVA02-E-.*",
+    r"its image network computes the patches with more layers than one convolution": r"ViTamin-.*|MobileCLIP2?-B",
     r"its image network is not a plain ViT but timm's (ConvNeXt|FastVit|SwinTransformer|VisionTransformerRelPos)": (
         r"convnext_.*|MobileCLIP2?-S\d|swin_.*|vit_relpos_.*"
     ),
