@@ -129,7 +129,7 @@ def _checked_rle(rle: dict[str, Any], size_hw: tuple[int, int]) -> dict[str, Any
 def decompressed_counts(text: str) -> list[int]:
     """Return the lengths of runs that COCO's compressed text stands for.
 
-    Each character from `0` on holds five bits of a number, the lowest first, and whether another character follows.
+    Each character from `0` on encodes five bits of a number, the lowest first, and a flag for "more characters follow".
     The highest bit of a number is its sign. From the fourth number on, the previous length but one must be added to
     the number.
 

@@ -256,6 +256,13 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
+def with_date_and_time(config: RunConfig) -> RunConfig:
+    """Replace {date} and {time} in the run's name with the current date and time."""
+    now = datetime.now()
+    name = config.name.replace("{date}", f"{now:%Y-%m-%d}").replace("{time}", f"{now:%H%M%S}")
+    return config.model_copy(update={"name": name})
+
+
 def resolve_config(config: RunConfig) -> RunConfig:
     """Replace {date} and {time} in the run's name, make relative paths absolute, and check the data set's format.
 
@@ -267,15 +274,14 @@ def resolve_config(config: RunConfig) -> RunConfig:
         ConfigError: the data set's format does not exist; the format needs `root` and `root` is not set; or a path or
             URI is mistyped.
     """
-    config = with_model_settings(config)
+    config = with_date_and_time(with_model_settings(config))
     check_dataset(config.dataset)
-    now, store = datetime.now(), _absolute(config.store, "store")
+    store = _absolute(config.store, "store")
     folder = find_format(config.dataset.format).folder_in_store
     values = {setting.key: setting.changed(partial(_resolved, setting)) for setting in path_settings(config)}
     if config.dataset.root is None and folder:
         values["dataset.root"] = join(store, folder)
-    name = config.name.replace("{date}", f"{now:%Y-%m-%d}").replace("{time}", f"{now:%H%M%S}")
-    return _updated(config.model_copy(update={"name": name, "store": store}), values)
+    return _updated(config.model_copy(update={"store": store}), values)
 
 
 def path_settings(config: RunConfig) -> list[PathSetting]:

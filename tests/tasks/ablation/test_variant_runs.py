@@ -1,17 +1,13 @@
 """The runs of an ablation: their names and configs, and the refusals before anything runs."""
 
+import re
+
 import pytest
 from support.prepared import prepare_run
 
-from clipes.tasks.ablation.grid import load_grid
 from clipes.tasks.ablation.plan import plan_runs
-from clipes.tasks.ablation.variant_runs import (
-    ablation_config,
-    check_needs,
-    left_out_line,
-    variant_runs,
-    with_known_figures,
-)
+from clipes.tasks.ablation.variant_runs import check_needs, other_runs
+from clipes.tasks.inputs.configs import load_config
 from clipes_core.errors import ConfigError
 
 GRID = """
@@ -26,22 +22,9 @@ show: [pseudo_mask, initial_cam.boat, initial_cam.train]
 PLAIN = "title: T\nsettings: {train.enabled: false}\nshow: [initial_cam]\nvariants: "
 
 
-@pytest.fixture
-def ablation(tmp_path, configs):
-    """Return a function that reads a grid, and returns it with the common config and the runs of an ablation."""
-
-    def read(text, *overrides, only=(), **given):
-        (tmp_path / "my grid.yaml").write_text(text)
-        grid = load_grid(str(tmp_path / "my grid.yaml"))
-        given = {"store": str(tmp_path / "store"), **given}
-        config = ablation_config(str(configs / "demo.yaml"), overrides, grid, given)
-        return grid, config, variant_runs(config, grid, only)
-
-    return read
-
-
-def test_each_run_has_a_name_and_the_settings_of_its_variant_and_seed(ablation):
+def test_each_run_has_a_name_and_the_settings_of_its_variant_and_seed(ablation, configs):
     _, config, runs = ablation(GRID)
+    demo = load_config(str(configs / "demo.yaml"))
     assert config.name == "demo-my-grid"
     assert [run.config.name for run in runs] == [
         *(
@@ -56,8 +39,20 @@ def test_each_run_has_a_name_and_the_settings_of_its_variant_and_seed(ablation):
     assert {(run.config.cam.power, run.config.crf.enabled, run.config.train.enabled) for run in runs} == {
         (1, False, False)
     }
-    assert {run.config.prompts.template for run in runs} == {config.prompts.template}
+    assert {run.config.prompts.template for run in runs} == {demo.prompts.template}
     assert len(ablation(GRID, only=("CAA",))[2]) == 2
+
+
+def test_the_other_runs_are_those_of_variants_that_are_not_chosen_and_can_run(ablation):
+    grid, config, runs = ablation(PLAIN + "{A: {}, B: {cam.power: 1}, C: {cam.power: x}}", only=("A",))
+    assert [run.config.name for run in runs] == ["demo-my-grid-a"]
+    assert [run.config.name for run in other_runs(config, grid, ("A",))] == ["demo-my-grid-b"]
+
+
+def test_the_ablation_and_its_runs_have_the_same_date_and_time(ablation):
+    _, config, (run,) = ablation(PLAIN + "{A: {}}", name="mine-{date}-{time}")
+    assert re.fullmatch(r"mine-\d{4}-\d\d-\d\d-\d{6}", config.name)
+    assert run.config.name == f"{config.name}-a"
 
 
 @pytest.mark.parametrize(
@@ -125,29 +120,6 @@ def test_a_figure_of_a_stage_that_the_config_leaves_out_is_refused(ablation):
         ConfigError, match=r"A: segmenter: the config leaves out the stage segmenter; set train\.enabled"
     ):
         ablation(PLAIN.replace("initial_cam", "segmenter") + "{A: {}}")
-
-
-def test_classes_that_the_data_set_lacks_are_left_out_with_a_line(ablation):
-    grid, _, runs = ablation(GRID)
-    shown = with_known_figures(grid, runs[0].config)
-    assert shown.show == ("pseudo_mask", "initial_cam.boat")
-    assert left_out_line(grid, runs[0].config) == "the data set has no train; these columns are left out"
-    assert left_out_line(shown, runs[0].config) is None
-
-
-def test_a_figure_that_is_left_out_does_not_decide_how_far_the_runs_go(ablation):
-    grid, _, runs = ablation("title: T\nvariants: {A: {}}\nshow: [initial_cam, segmenter.train]")
-    assert grid.last_stage == "segmenter_scores"
-    assert with_known_figures(grid, runs[0].config).last_stage == "mask_scores"
-
-
-def test_a_grid_whose_figures_are_all_of_other_classes_is_refused(ablation):
-    grid, _, runs = ablation(PLAIN.replace("initial_cam", "initial_cam.baot, pseudo_mask.train") + "{A: {}}")
-    with pytest.raises(
-        ConfigError,
-        match=r"^grid my grid: show: the data set has no baot \(did you mean boat\?\), train; show a figure",
-    ):
-        with_known_figures(grid, runs[0].config)
 
 
 def test_a_grid_may_need_certain_data(ablation):
