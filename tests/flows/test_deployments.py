@@ -39,6 +39,8 @@ POOLS = {"demo": "clipes-cpu", "voc12": "clipes-gpu", "voc12-kubernetes": "clipe
 FOLDER_IN_IMAGE = "/clipes"
 STAGES = ("cams", "masks", "mask_scores")
 WAIT_S = 280
+# The worker looks for new and for cancelled runs every second instead of every ten.
+IMPATIENT = {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_RUNNER_POLL_FREQUENCY": "1"}
 
 pytestmark = pytest.mark.timeout(900)  # a run takes minutes on a busy machine
 
@@ -139,7 +141,7 @@ class Deployed:
     def run(self, config: dict[str, Any]) -> FlowRun:
         """Run the deployment from the shell, and return the completed run."""
         given = ("--param", f"config={json.dumps(config)}")
-        done = self.command("deployment", "run", "clipes/demo", *given, "--watch")
+        done = self.command("deployment", "run", "clipes/demo", *given, "--watch", "--watch-interval", "1")
         assert done.returncode == 0, done.stdout + done.stderr
         [run] = [run for run in self.client.read_flow_runs() if run.name == config["name"]]
         assert run.state.is_completed()
@@ -171,7 +173,11 @@ def deployed(server_environment, tmp_path_factory) -> Iterator[Deployed]:
         make = ["make", "-o", "setup", "deploy", f"VENV={sys.prefix}"]
         subprocess.run(make, cwd=ROOT, env=environment, check=True, timeout=WAIT_S)
         worker = subprocess.Popen(
-            [PREFECT, "worker", "start", "--pool", "clipes-cpu"], cwd=folder, env=environment, stdout=log, stderr=log
+            [PREFECT, "worker", "start", "--pool", "clipes-cpu"],
+            cwd=folder,
+            env={**environment, **IMPATIENT},
+            stdout=log,
+            stderr=log,
         )
         try:
             yield Deployed(environment, client, worker)
