@@ -17,7 +17,7 @@ from clipes.tasks.commands.estimate.sample import (
 from clipes.tasks.execution.runner import Runner, runner_for
 from clipes.tasks.inputs.configs import resolve_config
 from clipes.tasks.inputs.photos import Reject
-from clipes.tasks.machine.prefect_server import load_prefect
+from clipes.tasks.machine.prefect_server.settings import load_prefect
 from clipes.tasks.machine.processes import seconds_since_start
 from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes.tasks.plan.sharding import count_shards

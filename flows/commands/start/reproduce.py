@@ -8,7 +8,7 @@ import typer
 from clipes.flows.commands.options import Set, StoreOrConfigs, location_option
 from clipes.flows.exit_codes import BAD_USAGE, explain_resume
 from clipes.flows.terminal.consoles import out
-from clipes.tasks.machine.prefect_server import load_prefect
+from clipes.tasks.machine.prefect_server.settings import load_prefect
 from clipes.tasks.machine.terminal import announce
 from clipes_core.errors import StageError
 

@@ -8,7 +8,7 @@ from clipes.flows.commands.completion import complete_stages
 from clipes.flows.commands.options import Config, Fresh, RetryErrors, Set, StoreOrConfigs, Verify
 from clipes.flows.exit_codes import explain_resume
 from clipes.flows.terminal.consoles import out
-from clipes.tasks.machine.prefect_server import load_prefect
+from clipes.tasks.machine.prefect_server.settings import load_prefect
 from clipes.tasks.machine.terminal import announce
 
 

@@ -16,7 +16,7 @@ from clipes.flows.commands.options import (
 )
 from clipes.flows.exit_codes import explain_resume
 from clipes.flows.terminal.consoles import err, out
-from clipes.tasks.machine.prefect_server import load_prefect
+from clipes.tasks.machine.prefect_server.settings import load_prefect
 from clipes.tasks.machine.terminal import announce
 
 
