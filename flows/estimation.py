@@ -21,7 +21,8 @@ from clipes.tasks.machine.prefect_server.settings import load_prefect
 from clipes.tasks.machine.processes import seconds_since_start
 from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes.tasks.plan.sharding import count_shards
-from clipes.tasks.runs.preparation import count_evaluation, list_photos, training_recipe
+from clipes.tasks.runs.inputs.photos import count_evaluation, list_photos
+from clipes.tasks.runs.preparation import training_recipe
 from clipes.tasks.runs.record.shard_count import last_count
 from clipes.tasks.stages.registry import STAGES
 from clipes_core.config.run import RunConfig

@@ -10,7 +10,8 @@ from clipes.tasks.ablation.grid import Grid, Variant, chosen_variants, slug
 from clipes.tasks.ablation.settings import Settings, flat_settings, nested_settings
 from clipes.tasks.inputs.config_text.overrides import parse_override
 from clipes.tasks.inputs.configs import config_of_values, read_config, resolve_config
-from clipes.tasks.runs.preparation import check_request, checked_vocabulary
+from clipes.tasks.runs.inputs.checks import check_request
+from clipes.tasks.runs.inputs.vocabulary import checked_vocabulary
 from clipes.tasks.stages.registry import STAGES
 from clipes_core.config.run import NAME_LENGTH, RunConfig
 from clipes_core.errors import ConfigError

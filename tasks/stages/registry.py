@@ -5,6 +5,7 @@ from pkgutil import resolve_name
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.plan.stage_keys import stage_keys as keys_of_stages
+from clipes_core.config.run import RunConfig
 
 MANIFEST = "manifest"  # the list of a run's photos; it is not a stage, but tables show it like one
 IN_ORDER = (  # "module of this folder:name of a stage in this module"
@@ -36,6 +37,12 @@ def all_names() -> tuple[str, ...]:
 def run_names() -> tuple[str, ...]:
     """Return the values that `--until` accepts, in order: `manifest`, then the names of the stages of `clipes run`."""
     return (MANIFEST, *(stage.name for stage in STAGES.values() if not (stage.ranks_templates or stage.ranks_words)))
+
+
+def stages_until(config: RunConfig, until: str) -> tuple[str, ...]:
+    """Return the names of the stages of `clipes run` up to `until`, without those that a config leaves out."""
+    names = run_names()[1 : run_names().index(until) + 1]
+    return tuple(name for name in names if STAGES[name].left_out_by(config) is None)
 
 
 def title_of(name: str) -> str:

@@ -51,7 +51,7 @@ def ablate(
     # These imports are late, so that clipes reports mistakes in the config before it loads pyarrow, and mistakes in the
     # arguments before it loads torch.
     from clipes.tasks.execution.runner import check_runner
-    from clipes.tasks.runs.preparation import check_store
+    from clipes.tasks.runs.inputs.checks import check_store
 
     for run in runs:
         check_runner(run.config)

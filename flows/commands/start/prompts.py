@@ -52,7 +52,7 @@ def prompts(
         loaded = loaded.model_copy(update={"name": f"{loaded.name}-prompts"})
     candidates = read_templates(templates) if templates is not None else shipped_templates()
     from clipes.tasks.execution.runner import check_runner
-    from clipes.tasks.runs.preparation import check_inputs, check_store
+    from clipes.tasks.runs.inputs.checks import check_inputs, check_store
 
     check_runner(loaded)  # so that a mistake is reported before a server starts
     check_inputs(loaded)

@@ -64,7 +64,8 @@ def synonyms(
     from clipes.tasks.commands.synonyms.proposals import check_target, proposed_lines, ranking_json, write_vocabulary
     from clipes.tasks.execution.runner import check_runner
     from clipes.tasks.inputs.configs import load_config
-    from clipes.tasks.runs.preparation import check_inputs, check_store, checked_vocabulary
+    from clipes.tasks.runs.inputs.checks import check_inputs, check_store
+    from clipes.tasks.runs.inputs.vocabulary import checked_vocabulary
     from clipes.tasks.runs.words.request import check_classes, check_template
 
     values = {"name": name, "store": store}

@@ -12,7 +12,7 @@ from clipes.tasks.commands.reproduce.deviations import (
     check_weights,
 )
 from clipes.tasks.commands.reproduce.paper_config import PaperRuns
-from clipes.tasks.runs.preparation import list_evaluation, list_photos
+from clipes.tasks.runs.inputs.photos import list_evaluation, list_photos
 
 OF_THE_MACHINE = ("weights", "initial weights", "disk", "devices", "store")  # findings that change no score
 

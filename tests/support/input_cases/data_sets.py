@@ -17,7 +17,7 @@ from support.input_cases.seen import Seen
 from clipes.tasks.inputs.datasets.listing import read_dataset
 from clipes.tasks.inputs.sources.web import requests
 from clipes.tasks.inputs.vocabularies import load_vocabulary
-from clipes.tasks.runs.preparation import list_photos
+from clipes.tasks.runs.inputs.photos import list_photos
 from clipes.tasks.storage.retry_policy import RetryPolicy
 from clipes_core.config.dataset import DatasetConfig
 from clipes_core.config.run import parse_config
