@@ -40,8 +40,9 @@ from clipes.tasks.storage.files import remove, write_atomically, write_file
 from clipes.tasks.storage.layout import ArtifactKey, checkpoints_uri, claims_uri, new_part_uri, weights_uri
 from clipes.tasks.storage.listed_store import ListedStore
 from clipes.tasks.storage.parquet.writing import write_table
-from clipes.tasks.storage.run_files import RunFiles, archive
-from clipes.tasks.storage.run_schemas import MANIFEST_SCHEMA, STATUS_SCHEMA
+from clipes.tasks.storage.run_files import RunFiles
+from clipes.tasks.storage.run_history import archive
+from clipes.tasks.storage.run_schemas.tables import MANIFEST_SCHEMA, STATUS_SCHEMA
 from clipes_core.errors import ArtifactError, RunBusyError, StorageError, UsageError
 
 A, B = "a" * 16, "b" * 16
