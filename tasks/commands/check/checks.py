@@ -14,7 +14,7 @@ from clipes.tasks.commands.check.photos import (
 from clipes.tasks.commands.check.space import check_space, check_store_access, needed_bytes
 from clipes.tasks.commands.check.words import check_words
 from clipes.tasks.commands.finding import Finding
-from clipes.tasks.inputs.configs import path_settings
+from clipes.tasks.inputs.config_text.paths import path_settings
 from clipes.tasks.inputs.datasets.listing import Listing
 from clipes.tasks.machine.devices import check_crf_device, clip_precision, cores, gpu_slots, training_precision
 from clipes.tasks.machine.log import collect_warnings
