@@ -3,6 +3,7 @@
 import math
 import re
 import socket
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -102,45 +103,65 @@ def measured_costs(
         StageError: no photo of the sample could be used.
         ArtifactError: the files of the sample cannot be read.
     """
-    stored: dict[str, int] = {}
-    for row in RunFiles(config.store, config.name).read_status():
-        found = find_file(row["artifact"]) if row["artifact"] else None
-        stored[row["stage"]] = stored.get(row["stage"], 0) + (found.size_bytes if found else 0)
+    stored = _stored_bytes(RunFiles(config.store, config.name))
     counts = {
         name: counted for name, counted in metrics["stages"].items() if name in STAGES and STAGES[name].kind.per_photo
     }
-    of_photos, of_evaluation = (
-        [each["images"] for name, each in counts.items() if STAGES[name].kind.of_evaluation is evaluates]
-        for evaluates in (False, True)
-    )
-    photos, evaluated = max(of_photos, default=0), max(of_evaluation, default=0)
+    photos, evaluated = (_most_photos(counts, of_evaluation) for of_evaluation in (False, True))
     if not photos:
         raise StageError("no photo of the sample could be used: choose a larger --sample")
-    costs = []
-    for name, each in counts.items():
-        evaluates = STAGES[name].kind.of_evaluation
-        if each["seconds_per_row"] is None:
-            continue
-        share = each["images"] / (evaluated if evaluates else photos)  # of the photos that have a row
-        costs.append(
-            StageCost(
-                stage=name,
-                workers="gpu" if name in gpus else "cpu",
-                of_evaluation=evaluates,
-                seconds=share * each["seconds_per_row"],
-                gpu_seconds=gpus.get(name, 0.0) * share * each["seconds_per_row"],
-                cpu_seconds=share * each["cpu_seconds_per_row"],
-                stored_bytes=share * stored[name] / each["images"],
-                peak_memory_mib=each["peak_memory_mib"],
-            )
+    costs = tuple(
+        _stage_cost(
+            name, counted, evaluated if STAGES[name].kind.of_evaluation else photos, gpus.get(name), stored[name]
         )
+        for name, counted in counts.items()
+        if counted["seconds_per_row"] is not None
+    )
     training = metrics.get("training")
     if training is None:
         work, cost = work_of(config, photos, evaluated), None
     else:
         work = work_of(config, photos, evaluated, training["iterations"], training["processes"])
         cost = _training_cost(training, work, min(config.train.validate_photos, evaluated))
-    return Measurement(work, machines, wall_seconds, tuple(costs), cost)
+    return Measurement(work, machines, wall_seconds, costs, cost)
+
+
+def _stored_bytes(files: RunFiles) -> Counter[str]:
+    """Return name of each stage -> size of its artifacts [bytes]."""
+    stored = Counter[str]()
+    for row in files.read_status():
+        found = find_file(row["artifact"]) if row["artifact"] else None
+        stored[row["stage"]] += found.size_bytes if found else 0
+    return stored
+
+
+def _most_photos(counts: Mapping[str, Mapping[str, Any]], of_evaluation: bool) -> int:
+    """Return the largest number of photos of a stage; of the stages that score the segmenter, if `of_evaluation`."""
+    own = (counted["images"] for name, counted in counts.items() if STAGES[name].kind.of_evaluation is of_evaluation)
+    return max(own, default=0)
+
+
+def _stage_cost(name: str, counted: Mapping[str, Any], photos: int, gpus: float | None, stored_bytes: int) -> StageCost:
+    """Return what a stage costs for each photo of the sample, including those without a row in this stage.
+
+    Args:
+        name: name of the stage.
+        counted: entry of the stage in metrics.json.
+        photos: number of photos of the sample, or of its evaluation.
+        gpus: GPUs of a worker; None if the stage did not run on GPU workers.
+        stored_bytes: size of the artifacts of the stage.
+    """
+    share = counted["images"] / photos
+    return StageCost(
+        stage=name,
+        workers="cpu" if gpus is None else "gpu",
+        of_evaluation=STAGES[name].kind.of_evaluation,
+        seconds=share * counted["seconds_per_row"],
+        gpu_seconds=(gpus or 0.0) * share * counted["seconds_per_row"],
+        cpu_seconds=share * counted["cpu_seconds_per_row"],
+        stored_bytes=share * stored_bytes / counted["images"],
+        peak_memory_mib=counted["peak_memory_mib"],
+    )
 
 
 def _training_cost(training: Mapping[str, Any], work: Work, validation: int) -> TrainingCost:
