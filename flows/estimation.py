@@ -5,15 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clipes.tasks.commands.estimate.forecast import Forecast, Machines, Measurement, Work, forecast, requested_machines
-from clipes.tasks.commands.estimate.sample import (
-    PHOTOS_PER_WORKER,
-    made_with,
-    measured_costs,
-    read_measurement,
-    sample_config,
-    work_of,
-    write_measurement,
-)
+from clipes.tasks.commands.estimate.measurement_file import made_with, read_measurement, write_measurement
+from clipes.tasks.commands.estimate.sample import PHOTOS_PER_WORKER, measured_costs, sample_config, work_of
 from clipes.tasks.execution.runner import Runner, runner_for
 from clipes.tasks.inputs.configs import resolve_config
 from clipes.tasks.inputs.photos import Reject

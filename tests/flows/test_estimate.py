@@ -4,7 +4,7 @@ import pytest
 from support.run_contents import RUN
 from support.voc_scenes import NINE
 
-from clipes.tasks.commands.estimate.sample import MEASUREMENT
+from clipes.tasks.commands.estimate.measurement_file import MEASUREMENT
 from clipes.tasks.storage.run_files import RunFiles, read_estimate
 
 

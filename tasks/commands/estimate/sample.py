@@ -1,32 +1,23 @@
-"""The sample of a data set that `clipes estimate` measures: its config, its costs, and the file that keeps them."""
+"""The sample of a data set that `clipes estimate` measures: its config, and its costs."""
 
 import math
 import re
-import socket
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict
-from importlib.metadata import version
+from collections.abc import Mapping
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from clipes.tasks.commands.estimate.forecast import Machines, Measurement, StageCost, TrainingCost, Work
-from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes.tasks.plan.sharding import count_shards
 from clipes.tasks.stages.registry import STAGES
-from clipes.tasks.storage.layout import ESTIMATE_FILE
 from clipes.tasks.storage.listing import find_file
-from clipes.tasks.storage.run_files import RunFiles, read_estimate
+from clipes.tasks.storage.run_files import RunFiles
 from clipes_core.config.run import NAME_LENGTH, RunConfig
-from clipes_core.errors import BrokenArtifactError, StageError
+from clipes_core.errors import StageError
 
 SUFFIX = "-estimate"  # of the name of the run that measures a sample
 SHARDS_PER_WORKER = 4  # the first one of each worker also loads the network, so the others are timed
 PHOTOS_PER_WORKER = 2 * SHARDS_PER_WORKER
 MOST_ITERATIONS = 20  # of the sample's training; it is validated twice, because the first validation takes longer
-MEASUREMENT = TypeAdapter(Measurement)
 
 
 def without_placeholders(config: RunConfig) -> RunConfig:
@@ -182,34 +173,3 @@ def _training_cost(training: Mapping[str, Any], work: Work, validation: int) -> 
         processes=training["processes"],
         peak_memory_mib=training["peak_memory_mib"],
     )
-
-
-def made_with(config: RunConfig, slots: Mapping[str, Sequence[WorkerSlot]]) -> dict[str, Any]:
-    """Return what the costs of a sample depend on: its config, the version of clipes, the host and its workers."""
-    workers = {kind: [asdict(slot) for slot in own] for kind, own in slots.items()}
-    return {
-        "config": config.model_dump(mode="json"),
-        "version": version("clipes"),
-        "host": socket.gethostname(),
-        "workers": workers,
-    }
-
-
-def read_measurement(config: RunConfig, expected: Mapping[str, Any]) -> Measurement | None:
-    """Return the costs of a sample that an earlier call has measured; None if there are none.
-
-    Args:
-        config: config of the sample, with its name resolved.
-        expected: what the costs must have been measured with, as `made_with` returns it.
-    """
-    with suppress(BrokenArtifactError, ValidationError):  # the sample is then measured again
-        kept = read_estimate(RunFiles(config.store, config.name))
-        if kept is not None and kept["made_with"] == expected:
-            return MEASUREMENT.validate_python(kept["measurement"])
-    return None
-
-
-def write_measurement(config: RunConfig, measured: Measurement, made: Mapping[str, Any]) -> None:
-    """Write the costs of a sample to the folder of its run, so that later calls need not measure it again."""
-    kept = {"made_with": dict(made), "measurement": MEASUREMENT.dump_python(measured, mode="json")}
-    RunFiles(config.store, config.name).write_json(ESTIMATE_FILE, kept)
