@@ -10,7 +10,6 @@ benchmark fails if this process needs more than MOST_MEMORY_MIB.
 import argparse
 import json
 import multiprocessing
-import resource
 import sys
 import tempfile
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from clipes.tasks.machine.worker_state import peak_memory_mib
 from clipes.tasks.runs.inputs.photos import list_photos
 from clipes_core.config.run import parse_config
 
@@ -72,14 +72,19 @@ def _annotation(number: int, image: int, random: np.random.Generator) -> dict[st
     return {"segmentation": [np.stack([x, y], axis=1).ravel().tolist()], **common}
 
 
-def measure(root: str) -> tuple[int, float, float, float]:
-    """List the photos; return their number, the wall time and the CPU time [s], and the peak memory [MiB]."""
+def measure(root: Path) -> tuple[int, float, float, int]:
+    """List the photos in a new process; return their number, wall time and CPU time [s], and the peak memory [MiB]."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_measure, (str(root),))
+
+
+def _measure(root: str) -> tuple[int, float, float, int]:
     config = parse_config({"name": "listed", "dataset": {"format": "coco", "root": root, "split": "train2014"}})
     config = config.model_copy(update={"dataset": config.dataset.model_copy(update={"classes": "coco14"})})
     started, started_cpu = time.monotonic(), time.process_time()
     listing = list_photos(config)
     seconds, cpu = time.monotonic() - started, time.process_time() - started_cpu
-    return len(listing.photos), seconds, cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return len(listing.photos), seconds, cpu, peak_memory_mib()
 
 
 def main() -> int:
@@ -93,10 +98,9 @@ def main() -> int:
         file = root / "annotations" / "instances_train2014.json"
         if not file.exists():
             write_data_set(root, arguments.images)
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            photos, seconds, cpu, memory_mib = pool.apply(measure, (str(root),))
+        photos, seconds, cpu, memory_mib = measure(root)
         size_mb = file.stat().st_size / 1e6
-    print(f"{photos} photos, {size_mb:.0f} MB: {seconds:.1f} s ({cpu:.1f} s of CPU), peak memory {memory_mib:.0f} MiB")
+    print(f"{photos} photos, {size_mb:.0f} MB: {seconds:.1f} s ({cpu:.1f} s of CPU), peak memory {memory_mib} MiB")
     return int(memory_mib > MOST_MEMORY_MIB)
 
 

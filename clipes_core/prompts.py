@@ -44,7 +44,7 @@ class Text:
 
 
 def chosen_words(vocabulary: Vocabulary, config: PromptsConfig) -> Vocabulary:
-    """Return a vocabulary with only those words that `prompts.leave_out` and `prompts.names` let CLIP read.
+    """Apply `prompts.leave_out` and `prompts.names` to a vocabulary, and return the result.
 
     Raises:
         ConfigError: none of the words to leave out is a background word, or a name is not that of a class.

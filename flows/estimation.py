@@ -3,12 +3,14 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from clipes.tasks.commands.estimate.forecast import Forecast, Machines, Measurement, Work, forecast, requested_machines
 from clipes.tasks.commands.estimate.measurement_file import made_with, read_measurement, write_measurement
 from clipes.tasks.commands.estimate.sample import PHOTOS_PER_WORKER, measured_costs, sample_config, work_of
 from clipes.tasks.execution.runner import Runner, runner_for
 from clipes.tasks.inputs.configs import resolve_config
+from clipes.tasks.inputs.datasets.listing import Listing
 from clipes.tasks.inputs.photos import Reject
 from clipes.tasks.machine.prefect_server.settings import load_prefect
 from clipes.tasks.machine.processes import seconds_since_start
@@ -51,6 +53,31 @@ class Estimate:
     rejects: tuple[Reject, ...]
 
 
+@dataclass(frozen=True)
+class _Sample:
+    """The sample of a data set, and what is known before it runs.
+
+    Attributes:
+        config: config of the run that measures the sample, with its name resolved.
+        made: what its measurement depends on; see `made_with`.
+        measured: the measurement of an earlier call; None if there is none.
+        machines: the machines that run the sample.
+        gpus: name of each stage that runs on GPU workers -> GPUs of a worker.
+        slots: slots of the GPU workers.
+        listing: all photos of the data set.
+        evaluated: number of photos that the segmenter is scored on.
+    """
+
+    config: RunConfig
+    made: Mapping[str, Any]
+    measured: Measurement | None
+    machines: Machines
+    gpus: Mapping[str, float]
+    slots: Sequence[WorkerSlot]
+    listing: Listing
+    evaluated: int
+
+
 def make_estimate(config: RunConfig, request: Request) -> Estimate:
     """Measure a sample of a run, unless an earlier call has measured it, and forecast the run.
 
@@ -66,6 +93,37 @@ def make_estimate(config: RunConfig, request: Request) -> Estimate:
         StageError: the run of the sample failed.
     """
     age = seconds_since_start()
+    sample = _find_sample(config, request, prepares=True)
+    measured = sample.measured
+    if measured is None:
+        measured = _measure(sample.config, sample.machines, sample.gpus, age)
+        write_measurement(sample.config, measured, sample.made)
+    return _estimate(config, request, sample, measured)
+
+
+def kept_estimate(config: RunConfig, request: Request) -> Estimate | None:
+    """Forecast a run from a sample that an earlier call has measured; return None if none has. Nothing is computed.
+
+    Args:
+        config: config of the run.
+        request: what the forecast is about.
+
+    Raises:
+        UsageError: as for `make_estimate`.
+    """
+    sample = _find_sample(config, request, prepares=False)
+    return None if sample.measured is None else _estimate(config, request, sample, sample.measured)
+
+
+def _find_sample(config: RunConfig, request: Request, prepares: bool) -> _Sample:
+    """Choose the sample, and look for its measurement.
+
+    Args:
+        config: config of the run to forecast.
+        request: what the forecast is about.
+        prepares: if true, prepare the machines for a sample that is not measured yet. This happens once per
+            installation, so it is not part of the costs.
+    """
     listing, evaluated = list_photos(config), count_evaluation(config)
     photos = len(listing.photos)
     if not photos:
@@ -81,17 +139,19 @@ def make_estimate(config: RunConfig, request: Request) -> Estimate:
         sample = resolve_config(sample_config(config, sampled, most_workers))
         made = made_with(sample, slots)
         measured = read_measurement(sample, made)
-        if measured is None:  # what happens once per installation is not part of the costs
+        if measured is None and prepares:
             for stage in STAGES.values():
                 runner.prepare(stage)
-    if measured is None:
-        measured = _measure(sample, own, gpus, age)
-        write_measurement(sample, measured, made)
-    machines = requested_machines(own, config.execution, request.gpus, request.cores)
+    return _Sample(sample, made, measured, own, gpus, slots["gpu"], listing, evaluated)
+
+
+def _estimate(config: RunConfig, request: Request, sample: _Sample, measured: Measurement) -> Estimate:
+    photos = len(sample.listing.photos)
+    machines = requested_machines(sample.machines, config.execution, request.gpus, request.cores)
     counted = config if request.photos else _with_kept_count(config, photos)
-    training = _training(config, slots["gpu"], measured, machines)
-    work = work_of(counted, request.photos or photos, evaluated, *training)
-    return Estimate(config, measured, work, machines, forecast(measured, work, machines), listing.rejects)
+    training = _training(config, sample.slots, measured, machines)
+    work = work_of(counted, request.photos or photos, sample.evaluated, *training)
+    return Estimate(config, measured, work, machines, forecast(measured, work, machines), sample.listing.rejects)
 
 
 def _with_kept_count(config: RunConfig, photos: int) -> RunConfig:

@@ -1,5 +1,6 @@
 """Extensions by a third party, each one file and a few lines in a copy of the project, in the real pipeline."""
 
+import csv
 import filecmp
 import os
 import shutil
@@ -59,6 +60,7 @@ INSERTED_LINES = {
             '    "text": ExportFormat("clipes.tasks.commands.export.text", "the ids of the photos that have a mask"),',
         ),
     },
+    "configs/ablations/refinements.yaml": {},
 }
 PARTS = ("flows", "tasks", "clipes_core", "configs", "clipes")
 PHOTOS = {"cat": 5, "dog": 4}
@@ -78,7 +80,7 @@ def insert(file: Path, after: str, line: str) -> None:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
-    """Copy the project, add all six extensions, and return the folder of the copy."""
+    """Copy the project, add all extensions, and return the folder of the copy."""
     folder = tmp_path_factory.mktemp("project")
     for part in PARTS:
         shutil.copytree(ROOT / part, folder / part, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
@@ -169,7 +171,7 @@ def line_of(stage: str, table: str) -> list[str]:
 def test_each_extension_is_one_new_file_and_the_inserted_lines(project):
     added, changed = set(), set()
     for part in PARTS[:-1]:
-        for path in (project / part).rglob("*.py"):
+        for path in (path for kind in ("*.py", "*.yaml") for path in (project / part).rglob(kind)):
             original = ROOT / path.relative_to(project)
             if not original.exists():
                 added.add(str(path.relative_to(project)))
@@ -235,6 +237,24 @@ def test_masks_are_exported_in_the_new_format(toys, run):
     out, _ = toys("export", "toys", "--format", "text", "--to", "exported", "--store", "store")
     assert "9 masks" in out
     assert (toys.folder / "exported" / "masks.txt").read_text().splitlines() == sorted(toys.brightness())
+
+
+def test_the_new_grid_is_known_by_its_name_and_reuses_the_run(toys, run):
+    """The variant `brightest` has the settings of the run, so the runs of the grid compute only the other variant."""
+    ablate = ("ablate", "toys.yaml", "--grid", "refinements")
+    plan, _ = toys(*ablate, "--plan")
+    assert [line.split() for line in plan.splitlines()][:4] == [
+        ["run", "texts", "cams", "masks", "mask_scores", "brightness"],
+        ["toys-refinements-brightest", *["cached"] * 5],
+        ["toys-refinements-none", "cached", "9", "9", "cached", "9"],
+        ["computed", "in", "all", "0", "9", "9", "0", "9"],
+    ]
+    toys(*ablate)
+    with (toys.folder / "store" / "runs" / "toys-refinements" / "table.csv").open() as file:
+        rows = [(row["variant"], row["figure"], bool(row["mean"])) for row in csv.DictReader(file)]
+    figures = ("cams.seconds", "brightness.seconds")
+    assert rows == [(variant, figure, True) for variant in ("brightest", "none") for figure in figures]
+    assert line_of("computed in all", toys(*ablate, "--plan")[0])[2:] == ["0"] * 5
 
 
 def test_unknown_names_are_rejected_with_the_names_of_extensions(toys):

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from clipes.flows.cli import app
+from clipes.tasks.ablation.grid import load_grid
+from clipes.tasks.commands.reproduce.paper_config import REPRODUCTIONS
 from clipes.tasks.inputs.config_text.overrides import parse_override
 from clipes.tasks.inputs.configs import load_config
 from clipes.tasks.inputs.paper.published import published_numbers
@@ -85,6 +87,15 @@ def test_each_command_has_the_data_set_the_split_and_the_settings_of_its_numbers
         given = {key for one in parsed(words)["overrides"] for key in _keys(parse_override(one))}
         ours = {"dataset.root", "dataset.split", "dataset.truth", "evaluation.split", "train.enabled", "crf.enabled"}
         assert given - ours - {"crf.image"} <= number.settings.keys(), number_id
+
+
+def test_the_page_names_the_numbers_with_a_command_that_reproduce_leaves_out():
+    grids = [load_grid(str(path)) for path in sorted(REPRODUCTIONS.rglob("*.yaml"))]
+    compared = {number_id for grid in grids for ids in grid.published.values() for number_id in ids.values()}
+    (section,) = re.findall(r"^### What `clipes reproduce` leaves out\n(.+?)^##", PAGE, re.MULTILINE | re.DOTALL)
+    with_command = {key for key, each in published_numbers().items() if each.settings is not None}
+    assert compared <= with_command
+    assert set(re.findall(r"`(\w+_\w+)`", section)) == with_command - compared
 
 
 def _keys(values, prefix=""):

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from clipes.tasks.ablation.grid import GRIDS
+from clipes.tasks.ablation.grid_file import GRIDS
 from clipes.tasks.ablation.record import read_result
 from clipes.tasks.ablation.result import AblationResult
 from clipes.tasks.storage.run_files import RunFiles

@@ -7,6 +7,7 @@ from benchmarks.results.calls import CONFIG, Clipes, shipped
 from benchmarks.results.paragraphs import items, paragraph
 from clipes.tasks.ablation.result import AblationResult
 from clipes.tasks.ablation.tables.agreement import Comparison, comparisons
+from clipes.tasks.ablation.tables.columns import MINUS
 from clipes.tasks.ablation.tables.table import AblationTable, table_of
 from clipes.tasks.ablation.tables.text_files import markdown_table
 from clipes.tasks.ablation.tables.wording import explanations, findings, problems
@@ -46,26 +47,32 @@ def run_grids(clipes: Clipes, names: Iterable[str], seeds: Sequence[int]) -> dic
 
 
 def agreement_section(tables: Mapping[str, AblationTable]) -> list[str]:
-    """Return the lines of the section that compares the order of the scores with that of the paper."""
-    found = {name: comparisons(table) for name, table in tables.items()}
-    every = [each for of_grid in found.values() for each in of_grid]
-    against = [each for each in every if not each.agrees]
-    lines = [
+    """Return the lines of the section that compares the order of the scores with that of the paper.
+
+    Two grids can have runs in common. Two scores that an earlier grid has compared are not compared again.
+    """
+    found: dict[tuple[float, ...], tuple[str, Comparison]] = {}
+    for name, table in tables.items():
+        for each in comparisons(table):
+            found.setdefault((*each.paper, *each.measured), (name, each))
+    rows = sorted(found.values(), key=lambda row: row[1].agrees)
+    against = [each for _, each in rows if not each.agrees]
+    return [
         "## Agreement with the paper",
         "",
         *paragraph(
             "The paper measures on VOC, this page on drawn scenes with a small CLIP. The numbers cannot be equal, but",
             "the method should have the same effects. Here, the order of two scores is compared wherever the paper",
-            f"reports both: {len(every) - len(against)} of {len(every)} orders agree.",
-            *(["The first rows of a grid are those that disagree."] if against else []),
+            f"reports both: {len(rows) - len(against)} of {len(rows)} orders agree.",
+            *(["The first rows are those that disagree."] if against else []),
+            "The last column has the difference between the two scores here: the mean over the seeds, with the lowest",
+            "and the highest value in brackets.",
         ),
         "",
-        "| grid | comparison | paper | here | runs with this order | |",
-        "|---|---|---|---|---|---|",
+        "| | grid | comparison | paper | here | seeds with this order | difference |",
+        "|---|---|---|---|---|---|---|",
+        *(_comparison_row(name, each) for name, each in rows),
     ]
-    for name, of_grid in found.items():
-        lines += [_comparison_row(name, each) for each in sorted(of_grid, key=lambda each: each.agrees)]
-    return lines
 
 
 def grid_section(name: str, table: AblationTable, title: str = "") -> list[str]:
@@ -93,9 +100,22 @@ def segmenter_section(result: AblationResult) -> list[str]:
 
 def _comparison_row(grid: str, each: Comparison) -> str:
     paper, here = ("{:.1f}, {:.1f}".format(*numbers) for numbers in (each.paper, each.measured))
-    verdict = "agrees" if each.agrees else "**disagrees**"
-    comparison = f"{each.what}: {each.lower} < {each.higher}"
-    return f"| {grid} | {comparison} | {paper} | {here} | {each.agreeing} of {each.runs} | {verdict} |"
+    cells = [
+        "agrees" if each.agrees else "**disagrees**",
+        grid,
+        f"{each.what}: {each.lower} < {each.higher}",
+        paper,
+        here,
+        f"{each.agreeing} of {len(each.differences)}",
+        _differences(each),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _differences(each: Comparison) -> str:
+    lowest, highest = min(each.differences), max(each.differences)
+    ends = f" ({lowest:+.1f} to {highest:+.1f})" if len(each.differences) > 1 else ""
+    return f"{mean(each.differences):+.1f}{ends}".replace("-", MINUS)
 
 
 def _losses(result: AblationResult, table: AblationTable) -> list[str]:

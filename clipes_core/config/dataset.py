@@ -59,10 +59,11 @@ class DatasetConfig(Section):
         description="EXIF orientation of photos. apply: clipes turns each photo as its EXIF tag says; ignore: clipes "
         "turns no photo. Use ignore for VOC and COCO, because the true masks of VOC and COCO fit the unturned photos.",
     )
-    empty: Literal["background", "reject"] = Field(
+    empty: Literal["background", "reject", "leave_out"] = Field(
         "background",
         description="How clipes treats photos without labels. background: the masks of these photos are entirely "
-        "background; reject: these photos get no masks, and count as failed photos (`execution.max_failure_rate`).",
+        "background; reject: these photos get no masks, and count as failed photos (`execution.max_failure_rate`); "
+        "leave_out: these photos are no part of the data set.",
     )
     max_side: int = Field(
         1024,

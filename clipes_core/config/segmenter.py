@@ -117,6 +117,11 @@ class EvaluationConfig(Section):
     count: int | None = Field(
         None, ge=1, le=100_000, description="Number of generated scenes. null: the value of `dataset.count`."
     )
+    empty: Literal["background", "leave_out"] = Field(
+        "background",
+        description="How clipes treats photos without labels. background: the segmenter is scored on these photos, "
+        "too; leave_out: these photos are no part of the evaluation.",
+    )
     mode: Literal["whole", "slide"] = Field(
         "whole",
         description="Input of the network. whole: the whole photo; slide: overlapping crops of the photo, one after "

@@ -112,10 +112,9 @@ def _checked_rle(rle: dict[str, Any], size_hw: tuple[int, int]) -> dict[str, Any
 def decompressed_counts(text: str) -> list[int]:
     """Return the lengths of runs that COCO's compressed text stands for.
 
-    The code of each character, counted from that of `0`, has six bits: five bits of a number, of which the text states
-    the lowest first, and a bit that is set if the number continues in the next character. The highest bit of a number
-    is its sign. From the fourth number on, a number is the difference between a length and the length two places
-    before.
+    Each character from `0` on encodes five bits of a number, the lowest first, and a flag for "more characters follow".
+    The highest bit of a number is its sign. From the fourth number on, the previous length but one must be added to
+    the number.
 
     Raises:
         PhotoError: BAD_TRUTH; the text is invalid.

@@ -28,7 +28,7 @@ class PhotoLogits:
     words: np.ndarray
 
     def log_rest(self, without_class: int | None = None, without_background: int | None = None) -> np.ndarray:
-        """Return the logarithm of the denominator that the texts of each photo add to the softmax of a word.
+        """Return, per photo, the log of the sum of the exponentials of all texts that compete with a word.
 
         These texts are the classes that the photo shows, and the background words.
 

@@ -6,6 +6,7 @@ from clipes.tasks.ablation.plan import RunPlan, plan_runs
 from clipes.tasks.ablation.variant_runs import PlannedVariantRun
 from clipes.tasks.execution.runner import runner_for
 from clipes.tasks.inputs.datasets.listing import Listing
+from clipes.tasks.machine.log import each_message_once
 from clipes.tasks.runs.inputs.photos import list_photos
 from clipes.tasks.runs.preparation import prepare_run
 from clipes.tasks.runs.prepared_run import PreparedRun
@@ -13,6 +14,8 @@ from clipes.tasks.runs.prepared_run import PreparedRun
 
 def plan_ablation(runs: Sequence[PlannedVariantRun], until: str) -> list[RunPlan]:
     """Count what the runs of an ablation would reuse, share and compute. Nothing is computed.
+
+    A message that concerns several runs, such as their number of shards, is logged once.
 
     Args:
         runs: the runs.
@@ -30,4 +33,5 @@ def plan_ablation(runs: Sequence[PlannedVariantRun], until: str) -> list[RunPlan
         with runner_for(run.config, writes=False) as runner:
             return prepare_run(run.config, until, listings[dataset], runner.network_workers())
 
-    return plan_runs(runs, prepare)
+    with each_message_once():
+        return plan_runs(runs, prepare)

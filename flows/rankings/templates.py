@@ -23,7 +23,7 @@ from clipes.tasks.stages.embeddings import EMBEDDINGS
 from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
 from clipes.tasks.stages.prompts import PROMPTS
 from clipes.tasks.stages.registry import MANIFEST
-from clipes.tasks.stages.texts import CANDIDATE_TEXTS
+from clipes.tasks.stages.texts import CANDIDATE_TEXTS, RankingOfTemplates
 from clipes.tasks.stages.true_masks import TRUE_MASKS
 from clipes.tasks.ui.ranking_table import show_ranking
 from clipes.tasks.ui.result_message import result_message
@@ -83,7 +83,8 @@ def prompt_selection(
     check_runner(config)
     listing, scored = list_photos(config), miou_photos if miou_templates else 0
     with runner_for(config, photos=listing.photos) as runner:
-        run = prepare_ranking(config, candidates, listing, runner.network_workers(), scored, reuse)
+        ranked = RankingOfTemplates(candidates)
+        run = prepare_ranking(config, ranked, listing, runner.network_workers(), scored, reuse)
         with explain_retry(), record_run(run) as record, scheduler_for(run, record.ledger, runner) as scheduler:
             check_failure_rate(record.ledger, MANIFEST)
             ranking = rank(run, record, scheduler)

@@ -14,7 +14,7 @@ from clipes.tasks.plan.caching import Reuse
 from clipes.tasks.runs.failures import check_failure_rate
 from clipes.tasks.runs.inputs.photos import list_photos
 from clipes.tasks.runs.inputs.vocabulary import checked_vocabulary
-from clipes.tasks.runs.preparation import prepare_word_ranking
+from clipes.tasks.runs.preparation import prepare_ranking
 from clipes.tasks.runs.record.recorder import RunSummary, record_run
 from clipes.tasks.runs.words.ranking import WordFindings
 from clipes.tasks.runs.words.record import FINDINGS, write_words
@@ -23,7 +23,7 @@ from clipes.tasks.stages.embeddings import EMBEDDINGS
 from clipes.tasks.stages.registry import MANIFEST
 from clipes.tasks.stages.texts import TEXTS
 from clipes.tasks.stages.words.word_scores import WORD_SCORES
-from clipes.tasks.stages.words.word_texts import WORD_TEXTS
+from clipes.tasks.stages.words.word_texts import WORD_TEXTS, RankingOfWords
 from clipes.tasks.ui.ranking_table import show_words
 from clipes.tasks.ui.result_message import result_message
 
@@ -69,7 +69,8 @@ def word_ranking(
     check_classes(vocabulary, request.classes)
     check_shown(listing, vocabulary, request.classes)
     with runner_for(config, photos=listing.photos) as runner:
-        run = prepare_word_ranking(config, request.words, listing, runner.network_workers(), reuse)
+        ranked = RankingOfWords(request.words)
+        run = prepare_ranking(config, ranked, listing, runner.network_workers(), reuse=reuse)
         with explain_retry(), record_run(run) as record, scheduler_for(run, record.ledger, runner) as scheduler:
             check_failure_rate(record.ledger, MANIFEST)
             scheduler.submit(run, TEXTS.name)

@@ -52,6 +52,21 @@ def print_plan(
             console.print(f"  {line}")
 
 
+def print_missing_weights(console: Console, names: Sequence[str]) -> None:
+    """Say what a plan cannot know without the weights of CLIP.
+
+    Args:
+        console: console to print on.
+        names: name of the weights of each planned run if they are missing; otherwise empty.
+    """
+    missing = list(dict.fromkeys(name for name in names if name))
+    if missing:
+        console.print(
+            f"weights of CLIP that are not on this machine: {', '.join(missing)}. A run downloads them. Without them, "
+            "the plan cannot know what the store has, and counts every row that needs them as to compute"
+        )
+
+
 def print_summary(console: Console, summary: "RunSummary", verified: bool) -> None:
     """Print the counts and scores of a run, the number of photos without a result, and the paths of the run's files."""
     print_metrics(console, summary.metrics)
@@ -94,7 +109,7 @@ def print_metrics(console: Console, metrics: Mapping[str, Any]) -> None:
 
 
 def print_status(console: Console, status: RunStatus) -> None:
-    """Print the progress of a run, or how it ended."""
+    """Print the progress of a run, or how it ended. An ablation has no stages of its own, only its runs have."""
     run = status.run
     advice = ", run it again to resume" if status.interrupted else ""
     facts = f"{advice}, started {run['started']}, {run['photos']} photos"
@@ -103,6 +118,8 @@ def print_status(console: Console, status: RunStatus) -> None:
         console.print(run["error"])
     if status.rejects:
         console.print(f"{status.rejects} {WITHOUT_RESULT} rejects.parquet")
+    if "ablation" in run:
+        return
     if status.metrics is not None and status.state not in UNFINISHED:
         print_metrics(console, status.metrics)
         _print_not_run(console, status)

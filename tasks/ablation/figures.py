@@ -72,7 +72,7 @@ def last_stage(figures: Iterable[str]) -> str:
 
 
 def check_figure(figure: str, until: str | None) -> str | None:
-    """Return what is wrong with a figure; None if nothing is.
+    """Return why a grid may not show a figure; None if it may.
 
     Args:
         figure: name of the figure.

@@ -16,12 +16,16 @@ class RunPlan:
     Attributes:
         name: name of the run.
         stages: the counts of its stages; rows that an earlier run makes are shared.
-        problem: why the run cannot be planned, for example because its weights are missing; None if it can be.
+        problem: why the run cannot be planned, for example because its weights are those of another model; None if it
+            can be.
+        missing_weights: name of CLIP's weights if they are not on this machine; otherwise empty. All rows that need the
+            weights then count as computed.
     """
 
     name: str
     stages: tuple[StagePlan, ...]
     problem: str | None = None
+    missing_weights: str = ""
 
 
 def plan_runs(runs: Iterable[PlannedVariantRun], prepare: Callable[[PlannedVariantRun], PreparedRun]) -> list[RunPlan]:
@@ -35,7 +39,9 @@ def plan_runs(runs: Iterable[PlannedVariantRun], prepare: Callable[[PlannedVaria
 
     def plan(run: PlannedVariantRun) -> RunPlan:
         try:
-            return RunPlan(run.config.name, tuple(plan_run(prepare(run), earlier)))
+            prepared = prepare(run)
+            stages = tuple(plan_run(prepared, earlier))
+            return RunPlan(run.config.name, stages, missing_weights=prepared.missing_weights)
         except (WeightsError, TransientError) as exc:
             return RunPlan(run.config.name, (), str(exc))
 

@@ -18,6 +18,7 @@ from clipes.tasks.storage.run_files import RunFiles, read_ablation
 from clipes_core.config.run import RunConfig
 from clipes_core.errors import ConfigError, UsageError
 
+EarlierRuns = Sequence[tuple[PlannedVariantRun, VariantRun]]
 NOTHING_MADE: dict[str, Any] = {"model_digest": "", "precision": "", "stage_keys": {}, "rejected": 0, "seals": {}}
 
 
@@ -27,20 +28,25 @@ class AblationRecord:
     Args:
         config: config that the runs have in common, with the name of the ablation.
         grid: the grid.
-        runs: the runs, in the order in which they start.
+        runs: the runs that start now.
+        earlier: other runs of the grid that earlier calls have completed, with their results.
         claim: claim of the name of the ablation.
     """
 
-    def __init__(self, config: RunConfig, grid: Grid, runs: Sequence[PlannedVariantRun], claim: Claim) -> None:
+    def __init__(
+        self, config: RunConfig, grid: Grid, runs: Sequence[PlannedVariantRun], earlier: EarlierRuns, claim: Claim
+    ) -> None:
         self._files, self._claim = RunFiles(config.store, config.name), claim
-        self._grid, self._runs = grid, runs
-        self._done: dict[str, VariantRun] = {}
+        places = {variant.label: place for place, variant in enumerate(grid.all_variants)}
+        self._grid = grid
+        self._runs = sorted([*runs, *(run for run, _ in earlier)], key=lambda run: places[run.variant.label])
+        self._done = {result.name: result for _, result in earlier}
         self._begun = {
             **begun_json(config, grid.last_stage),
             **NOTHING_MADE,
             "photos": 0,
             "claim": claim.number,
-            "ablation": {"grid": grid.name, "runs": [run.config.name for run in runs]},
+            "ablation": {"grid": grid.name, "runs": [run.config.name for run in self._runs]},
         }
         self._files.write_json(RUN_JSON, self._begun)
 
@@ -95,8 +101,12 @@ class AblationRecord:
 
 
 @contextmanager
-def record_ablation(config: RunConfig, grid: Grid, runs: Sequence[PlannedVariantRun]) -> Iterator[AblationRecord]:
+def record_ablation(
+    config: RunConfig, grid: Grid, runs: Sequence[PlannedVariantRun], earlier: EarlierRuns = ()
+) -> Iterator[AblationRecord]:
     """Write run.json of an ablation before the block, and its outcome after the block, even if the block fails.
+
+    The arguments are those of `AblationRecord`.
 
     Raises:
         ConfigError: the name is that of an ordinary run.
@@ -108,7 +118,7 @@ def record_ablation(config: RunConfig, grid: Grid, runs: Sequence[PlannedVariant
             f"{config.name} is the name of a run, whose files the ablation would replace: choose another --name"
         )
     with claimed(claims_uri(config.store, "run", config.name), f"ablation {config.name}", ADVICE) as claim:
-        record = AblationRecord(config, grid, runs, claim)
+        record = AblationRecord(config, grid, runs, earlier, claim)
         with closed_if_it_fails(record.close):
             yield record
         failure = record.result.failure

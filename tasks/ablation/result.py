@@ -1,7 +1,7 @@
 """The result of an ablation: the runs of its variants, and their figures."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from clipes.tasks.ablation.figures import value_of
@@ -19,8 +19,10 @@ class VariantRun:
         name: name of the run.
         uri: URI of the run's folder.
         report: URI of its report.html; None if there is none.
-        metrics: content of its metrics.json, and the entry `sharpness` if the grid shows it; empty if the run failed.
+        metrics: content of its metrics.json, without the entries of `missing`, and with the entry `sharpness` if the
+            grid shows it; empty if the run failed.
         failed: why the run failed; None if it has completed.
+        missing: figure -> why a run with these settings does not have it.
     """
 
     seed: Mapping[str, Any]
@@ -29,6 +31,7 @@ class VariantRun:
     report: str | None
     metrics: Mapping[str, Any]
     failed: str | None = None
+    missing: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """Settings of variants: dotted config keys and their values."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
+from clipes_core.config.run import config_values
 from clipes_core.errors import ConfigError
 
 Settings = Mapping[str, Any]  # dotted config key -> value
@@ -56,15 +58,15 @@ def _settings_of_grid(values: Any) -> dict[str, Any]:
     for key, value in settings.items():
         if key in OF_ABLATION:
             raise ValueError(f"{key} is the same for all runs; use the option --{key}")
-        for item in value if isinstance(value, list | tuple) else [value]:
+        for _, item in config_values(value):
             if not isinstance(item, str | int | float | None):  # YAML also has dates, for example
-                raise ValueError(f"{key}: expected text, a number or a list, got {item}; put text in quotes")
+                raise ValueError(f"{key}: YAML reads a value as {item!r}; put text in quotes")
     return settings
 
 
 def _check_keys(values: Mapping[Any, Any]) -> None:
     for key, value in values.items():
-        if not isinstance(key, str) or not key.isprintable() or not key.strip():
+        if not isinstance(key, str) or not re.match(r"[^\W\d]", key) or not key.isprintable():
             raise ValueError(f"{key!r} is not a setting; write settings such as {{cam.refine: mhsa}}")
         if isinstance(value, Mapping):
             _check_keys(value)

@@ -12,18 +12,16 @@ from clipes_core.template_ranking import sharpness
 
 
 def run_sharpness(config: RunConfig) -> float | None:
-    """Return the sharpness of the template of a finished run, at least 0; None if its CAMs come from logits.
+    """Return the sharpness of the template of a finished run, at least 0; None if no photo has CAMs.
 
     Args:
-        config: config of the run.
+        config: config of the run. Its CAMs come from a softmax.
 
     Raises:
         ArtifactError: a file of the run cannot be read.
         StorageError: the store refuses access.
         TransientError: the store does not answer.
     """
-    if not config.cam.softmax:
-        return None
     rows = RunFiles(config.store, config.name).read_status()
     uris = [row["artifact"] for row in rows if row["stage"] == CAMS.name and row["artifact"]]
     scores = list(_scores(config.store, uris))

@@ -1,6 +1,7 @@
 """The runs of an ablation: one for each variant and seed of its grid, each with its own name and config."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -9,7 +10,7 @@ from clipes.tasks.ablation.figures import class_of, stage_of
 from clipes.tasks.ablation.grid import Grid, Variant, chosen_variants, slug
 from clipes.tasks.ablation.settings import Settings, flat_settings, nested_settings
 from clipes.tasks.inputs.config_text.overrides import parse_override
-from clipes.tasks.inputs.configs import config_of_values, read_config, resolve_config
+from clipes.tasks.inputs.configs import config_of_values, read_config, with_date_and_time
 from clipes.tasks.runs.inputs.checks import check_request
 from clipes.tasks.runs.inputs.vocabulary import checked_vocabulary
 from clipes.tasks.stages.registry import STAGES
@@ -36,7 +37,7 @@ class PlannedVariantRun:
 
 
 def ablation_config(path: str, overrides: Iterable[str], grid: Grid, given: Mapping[str, Any]) -> RunConfig:
-    """Read the config that all runs of an ablation have in common. Its name is that of the ablation.
+    """Read the config that all runs of an ablation share. Its name is that of the ablation, with the date and time.
 
     The settings of the grid replace those of the file, and `overrides` replace both.
 
@@ -59,18 +60,20 @@ def ablation_config(path: str, overrides: Iterable[str], grid: Grid, given: Mapp
             raise ConfigError(f"--set {key}: the grid {grid.name} itself varies {clash[0]}; leave out this option")
     common = {key: value for key, value in grid.settings.items() if not any(_overlap(key, other) for other in own)}
     named = given if "name" in given else {**given, "name": f"{read_config(path, overrides).name}-{slug(grid.name)}"}
-    with_name = read_config(path, overrides, named)
-    try:
-        return read_config(path, overrides, {**nested_settings(common), **named}) if common else with_name
-    except ConfigError as exc:
-        raise ConfigError(_of_grid(grid, "settings", exc)) from exc
+    config = read_config(path, overrides, named)
+    if common:
+        try:
+            config = read_config(path, overrides, {**nested_settings(common), **named})
+        except ConfigError as exc:
+            raise ConfigError(_of_grid(grid, "settings", exc)) from exc
+    return with_date_and_time(config)
 
 
 def variant_runs(config: RunConfig, grid: Grid, only: tuple[str, ...] = ()) -> tuple[PlannedVariantRun, ...]:
     """Return the runs of an ablation, in the order of the grid, and check the config of each of them.
 
     Args:
-        config: the config that the runs have in common, with the name of the ablation.
+        config: the config that the runs have in common, with the name of the ablation and without {date} and {time}.
         grid: the grid.
         only: labels of the variants that run, as for `chosen_variants`; empty for all.
 
@@ -78,29 +81,52 @@ def variant_runs(config: RunConfig, grid: Grid, only: tuple[str, ...] = ()) -> t
         UsageError: a label is unknown, the config of a run cannot be used, or two runs have the same name. The message
             names the variants.
     """
-    name, values = resolve_config(config).name, config.model_dump(mode="json", exclude_unset=True)
-    runs, faults = list[PlannedVariantRun](), dict[str, None]()
+    runs, faults, slugs = list[PlannedVariantRun](), dict[str, None](), grid.slugs
     for variant in chosen_variants(grid, only):
-        for seed in grid.all_seeds:
-            settings = {**variant.settings, **seed}
-            try:
-                changes = {**nested_settings(settings), "name": run_name(name, variant, seed)}
-                runs.append(PlannedVariantRun(variant, seed, _checked(config_of_values(values, changes), grid)))
-            except ConfigError as exc:
-                faults[_of_grid(grid, variant.label, exc)] = None
+        try:
+            runs += _runs_of(variant, slugs[variant.label], config, grid)
+        except ConfigError as exc:
+            faults[_of_grid(grid, variant.label, exc)] = None
     if faults:
         raise ConfigError("\n".join(faults))
     _check_names(runs, grid)
     return tuple(runs)
 
 
-def run_name(ablation: str, variant: Variant, seed: Settings) -> str:
-    """Return the name of a run: the name of the ablation, the label of the variant and the values of the seed.
+def other_runs(config: RunConfig, grid: Grid, only: tuple[str, ...]) -> tuple[PlannedVariantRun, ...]:
+    """Return the runs of the variants that `only` leaves out, apart from variants whose config cannot be used.
+
+    The arguments are those of `variant_runs`.
+    """
+    chosen = {variant.label for variant in chosen_variants(grid, only)}
+    runs, slugs = list[PlannedVariantRun](), grid.slugs
+    for variant in grid.all_variants:
+        if variant.label not in chosen:
+            with suppress(ConfigError):  # such a variant has no runs
+                runs += _runs_of(variant, slugs[variant.label], config, grid)
+    return tuple(runs)
+
+
+def _runs_of(variant: Variant, part: str, config: RunConfig, grid: Grid) -> Iterator[PlannedVariantRun]:
+    """Yield a run of a variant for each seed; raise ConfigError if a config cannot be used."""
+    values = config.model_dump(mode="json", exclude_unset=True)
+    for seed in grid.all_seeds:
+        changes = {**nested_settings({**variant.settings, **seed}), "name": run_name(config.name, part, seed)}
+        yield PlannedVariantRun(variant, seed, _checked(config_of_values(values, changes), grid))
+
+
+def run_name(ablation: str, part: str, seed: Settings) -> str:
+    """Return the name of a run: the name of the ablation, the part that stands for its variant, and its seed.
+
+    Args:
+        ablation: name of the ablation.
+        part: the part of the variant; see `Grid.slugs`.
+        seed: settings of the seed.
 
     Raises:
         ConfigError: the name is too long.
     """
-    name = "-".join([ablation, *map(slug, (variant.label, *map(str, seed.values())))])
+    name = "-".join([ablation, part, *(slug(str(value)) for value in seed.values())])
     if len(name) > NAME_LENGTH:
         raise ConfigError(
             f"the name of the run has {len(name)} characters, and at most {NAME_LENGTH} are possible: shorten the "
@@ -125,20 +151,20 @@ def _described(run: PlannedVariantRun) -> str:
     return " ".join([repr(run.variant.label), *(f"{key}={value}" for key, value in run.seed.items())])
 
 
-def with_known_figures(grid: Grid, config: RunConfig) -> Grid:
-    """Return the grid without the figures of classes that the data set does not have.
+def with_known_figures(grid: Grid, *configs: RunConfig) -> Grid:
+    """Return the grid without the figures of classes that no vocabulary has.
 
     Args:
         grid: the grid.
-        config: config of one of its runs.
+        configs: configs of its runs. Without those of all runs, the grid must not vary the vocabulary.
 
     Raises:
-        ConfigError: the data set has the class of none of the figures.
+        ConfigError: the vocabularies have the class of none of the figures.
     """
-    classes = checked_vocabulary(config).ids
-    known = tuple(figure for figure in grid.show if (class_of(figure) or BACKGROUND) in {BACKGROUND, *classes})
+    classes = _classes(configs)
+    known = tuple(figure for figure in grid.show if (class_of(figure) or BACKGROUND) in classes)
     if not known:
-        missing = _missing_classes(grid, config)
+        missing = _missing_classes(grid, classes)
         raise ConfigError(f"grid {grid.name}: show: the data set has no {missing}; show a figure that it has")
     return grid.model_copy(update={"show": known})
 
@@ -174,15 +200,22 @@ def _of_grid(grid: Grid, place: str, error: ConfigError) -> str:
     return "\n".join(f"grid {grid.name}: {place}: {line}" for line in str(error).splitlines())
 
 
-def left_out_line(grid: Grid, config: RunConfig) -> str | None:
+def left_out_line(grid: Grid, *configs: RunConfig) -> str | None:
     """Return a line on the figures that `with_known_figures` leaves out; None if there are none."""
-    missing = _missing_classes(grid, config)
+    missing = _missing_classes(grid, _classes(configs))
     return f"the data set has no {missing}; these columns are left out" if missing else None
 
 
-def _missing_classes(grid: Grid, config: RunConfig) -> str:
-    """Return the classes of figures that the data set does not have, each with a class of a similar name, if any."""
-    known = (BACKGROUND, *checked_vocabulary(config).ids)
+def _classes(configs: Iterable[RunConfig]) -> tuple[str, ...]:
+    """Return the classes of all vocabularies of these configs, the background first."""
+    vocabularies = {str(config.dataset.classes): config for config in configs}
+    return tuple(
+        dict.fromkeys([BACKGROUND, *(each for one in vocabularies.values() for each in checked_vocabulary(one).ids)])
+    )
+
+
+def _missing_classes(grid: Grid, known: tuple[str, ...]) -> str:
+    """Return the classes of figures that are not known, each with a known class of a similar name, if any."""
     named = dict.fromkeys(class_of(figure) or BACKGROUND for figure in grid.show)
     return ", ".join(f"{each}{_hint(each, known)}" for each in named if each not in known)
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from clipes.tasks.inputs.sources.index_files import version_keys
-from clipes.tasks.stages.texts import TEXTS
+from clipes.tasks.stages.registry import STAGES
 from clipes.tasks.storage.claims import claimed
 from clipes.tasks.storage.files import remove
 from clipes.tasks.storage.filesystem import is_disk_full
@@ -182,8 +182,9 @@ def _used_by(files: RunFiles, young_are_kept: bool) -> set[Use]:
         complete = run["stage_keys"].keys() <= {shard["stage"] for shard in shards}
         if complete and all(shard["artifact"] for shard in shards):  # otherwise, the status contradicts run.json
             return {path for shard in shards if (path := artifact_of(shard["artifact"])) is not None}
-    stage_keys: set[Use] = set(run["stage_keys"].items())
-    return {*stage_keys, (TEXTS.name,)} if run.get("candidates") else stage_keys
+    known = [STAGES[name] for name in run["stage_keys"] if name in STAGES]
+    stored_elsewhere: set[Use] = {(stage.stored_as.name,) for stage in known if stage.stored_as is not None}
+    return stored_elsewhere.union(run["stage_keys"].items())
 
 
 def _unused_indexes(files: Iterable[FileFacts], runs: Iterable[RunFiles], before: float) -> list[FileFacts]:

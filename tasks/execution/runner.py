@@ -15,6 +15,7 @@ from clipes.tasks.plan.stage import Stage, Workers
 from clipes_core.config.choice import look_up
 from clipes_core.config.run import RunConfig, check_section
 from clipes_core.config.section import Section
+from clipes_core.config.uri import shown
 
 # value of execution.runner.kind -> class of the runner; its module is imported only if the runner is chosen
 RUNNERS: dict[str, str] = {
@@ -81,14 +82,20 @@ class Runner(ABC):
     def network_workers(self) -> NetworkWorkers:
         """Return what the keys of artifacts depend on: the slots of the GPU workers, and the weights on their host.
 
+        Missing weights are downloaded, unless the runner only plans a run.
+
         Raises:
             WeightsError: the weights of `clip.pretrained` cannot be used.
             TransientError: the server from which the weights are downloaded does not answer.
         """
-        from clipes.tasks.models.clip import weights_digest
+        from clipes.tasks.models.clip import has_weights, weights_digest
 
+        clip, slots = self.config.clip, tuple(self.slots["gpu"])
         with announce("reading the weights of CLIP"):
-            return NetworkWorkers(tuple(self.slots["gpu"]), weights_digest(self.config.clip))
+            if self.writes or has_weights(clip):
+                return NetworkWorkers(slots, weights_digest(clip))
+        missing = shown(f"{clip.pretrained} of {clip.model}")
+        return NetworkWorkers(slots, f"missing: {missing}", missing)
 
     def gpus(self) -> int:
         """Return how many GPUs all workers share; 0 if networks run on processors. Call it while the runner is open."""

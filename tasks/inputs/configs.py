@@ -180,6 +180,13 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
+def with_date_and_time(config: RunConfig) -> RunConfig:
+    """Replace {date} and {time} in the run's name with the current date and time."""
+    now = datetime.now()
+    name = config.name.replace("{date}", f"{now:%Y-%m-%d}").replace("{time}", f"{now:%H%M%S}")
+    return config.model_copy(update={"name": name})
+
+
 def resolve_config(config: RunConfig) -> RunConfig:
     """Replace {date} and {time} in the run's name, make relative paths absolute, and check the data set's format.
 
@@ -191,12 +198,11 @@ def resolve_config(config: RunConfig) -> RunConfig:
         ConfigError: the data set's format does not exist; the format needs `root` and `root` is not set; or a path or
             URI is mistyped.
     """
-    config = with_model_settings(config)
+    config = with_date_and_time(with_model_settings(config))
     check_dataset(config.dataset)
-    now, store = datetime.now(), absolute_location(config.store, "store")
+    store = absolute_location(config.store, "store")
     config = with_absolute_paths(config)
-    name = config.name.replace("{date}", f"{now:%Y-%m-%d}").replace("{time}", f"{now:%H%M%S}")
     dataset, folder = config.dataset, find_format(config.dataset.format).folder_in_store
     if dataset.root is None and folder:
         dataset = dataset.model_copy(update={"root": join(store, folder)})
-    return config.model_copy(update={"name": name, "store": store, "dataset": dataset})
+    return config.model_copy(update={"store": store, "dataset": dataset})

@@ -1,7 +1,7 @@
 """The log that this process and its workers write to standard error."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from typing_extensions import override
@@ -52,6 +52,33 @@ class _Collector(logging.Handler):
 
 
 @contextmanager
+def each_message_once() -> Iterator[None]:
+    """Write each message in the block to standard error only once."""
+    seen = set[str]()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        message, known = record.getMessage(), len(seen)
+        seen.add(message)
+        return len(seen) > known
+
+    with _filtered(is_new):
+        yield
+
+
+@contextmanager
+def _filtered(accepts: Callable[[logging.LogRecord], bool]) -> Iterator[None]:
+    """Write only those records of the block to standard error that the function accepts."""
+    handlers = list(logging.getLogger(LOGGER).handlers)
+    for handler in handlers:
+        handler.addFilter(accepts)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(accepts)
+
+
+@contextmanager
 def collect_warnings() -> Iterator[list[str]]:
     """Yield a list to which each warning and error in the block is added. They are not written to standard error."""
     found: list[str] = []
@@ -60,13 +87,9 @@ def collect_warnings() -> Iterator[list[str]]:
         return record.levelno < logging.WARNING
 
     logger, collector = logging.getLogger(LOGGER), _Collector(found)
-    others = list(logger.handlers)
-    for handler in others:
-        handler.addFilter(is_minor)
-    logger.addHandler(collector)
-    try:
-        yield found
-    finally:
-        logger.removeHandler(collector)
-        for handler in others:
-            handler.removeFilter(is_minor)
+    with _filtered(is_minor):
+        logger.addHandler(collector)
+        try:
+            yield found
+        finally:
+            logger.removeHandler(collector)

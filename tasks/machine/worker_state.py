@@ -42,11 +42,14 @@ class NetworkWorkers:
 
     Attributes:
         slots: device and threads of each worker.
-        weights: digest of CLIP's weights on the host of the workers.
+        weights: digest of CLIP's weights on the host of the workers. If the host lacks them, another text that stands
+            for them; then no key is that of an artifact in the store.
+        missing: name of the weights if the host lacks them; otherwise empty. Only a plan permits missing weights.
     """
 
     slots: tuple[WorkerSlot, ...]
     weights: str
+    missing: str = ""
 
 
 class Worker:
@@ -74,11 +77,16 @@ class Worker:
     @property
     def peak_memory_mib(self) -> int:
         """The largest resident memory that this process has used so far [MiB]."""
-        if PROCESS_STATUS.exists():  # on Linux, ru_maxrss of a spawned process starts at the value of its parent
-            lines = PROCESS_STATUS.read_text().splitlines()
-            return next(int(line.split()[1]) >> 10 for line in lines if line.startswith("VmHWM:"))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak >> (20 if sys.platform == "darwin" else 10)
+        return peak_memory_mib()
+
+
+def peak_memory_mib() -> int:
+    """Return the largest resident memory that this process has used so far [MiB]."""
+    if PROCESS_STATUS.exists():  # on Linux, ru_maxrss of a spawned process starts at the value of its parent
+        lines = PROCESS_STATUS.read_text().splitlines()
+        return next(int(line.split()[1]) >> 10 for line in lines if line.startswith("VmHWM:"))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak >> (20 if sys.platform == "darwin" else 10)
 
 
 def current_worker() -> Worker:

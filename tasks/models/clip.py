@@ -20,6 +20,7 @@ from clipes.tasks.models.package_files import package_version
 from clipes.tasks.models.weight_files import (
     HubError,
     WeightsPlace,
+    cached_hub_file,
     copy_place,
     file_digest,
     hub_file,
@@ -133,6 +134,25 @@ def find_weights(config: ClipConfig) -> WeightsPlace | None:
         is_remote = is_uri(config.pretrained)
         return copy_place(config.pretrained, PRETRAINED) if is_remote else local_place(_weights_file(config))
     return _at_hub(config, hub_place)
+
+
+def has_weights(config: ClipConfig) -> bool:
+    """Return whether the weights of a config are on this host, so that a run does not have to download them.
+
+    Download nothing. The Hugging Face hub is not asked; the server of a URI is asked only whether its file has changed.
+
+    Args:
+        config: as for `load_clip`.
+
+    Raises:
+        WeightsError: for the same reasons as `find_weights`, apart from a hub that does not answer.
+        TransientError: the server of a URI does not answer.
+    """
+    named_architecture(config.model)
+    if _tag_entry(config.model, config.pretrained):
+        return cached_hub_file(_hub_entry(config.model, config.pretrained)) is not None
+    place = find_weights(config)
+    return place is None or place.path is not None
 
 
 def context_length(model_name: str) -> int:

@@ -176,6 +176,19 @@ class HubError(Exception):
         )
 
 
+def cached_hub_file(place: str) -> Path | None:
+    """Return the path of a file in the cache of the Hugging Face hub; None if the cache lacks it. Ask no server.
+
+    Args:
+        place: as for `hub_file`.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    repository, names = _hub_names(place)
+    found = (try_to_load_from_cache(repository, name) for name in names)
+    return next((Path(path) for path in found if isinstance(path, str)), None)
+
+
 def hub_place(place: str) -> WeightsPlace:
     """Return where a file on the Hugging Face hub is in the cache of the hub, or what is known about it at the hub.
 
@@ -188,14 +201,13 @@ def hub_place(place: str) -> WeightsPlace:
         HubError: the cache lacks the file, and the hub does not answer within HUB_ANSWER_S, refuses access or does
             not have the file.
     """
-    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError, HTTPError
 
+    cached = cached_hub_file(place)
+    if cached is not None:
+        return local_place(cached)
     repository, names = _hub_names(place)
-    for each in names:
-        cached = try_to_load_from_cache(repository, each)
-        if isinstance(cached, str):
-            return local_place(Path(cached))
     reason = "the hub has no such file"
     for each in dict.fromkeys(names):
         url = hf_hub_url(repository, each)

@@ -140,7 +140,7 @@ class TextRows(RowKind):
 
 
 class CandidateTextRows(TextRows):
-    """One shard per candidate template; each shard has the same rows as the shard of `TextRows`."""
+    """One shard per candidate of a ranking; its rows are those of `TextRows` with the candidate's inputs."""
 
     @override
     def shards(self, stage: "Stage", inputs: RunInputs) -> list[int]:
@@ -151,37 +151,22 @@ class CandidateTextRows(TextRows):
         return RowKind.total(self, stage, inputs)
 
     @override
+    def row_count(self, stage: "Stage", inputs: RunInputs, shard: int) -> int:
+        return super().row_count(stage, self.shard_inputs(inputs, shard), shard)
+
+    @override
     def shard_inputs(self, inputs: RunInputs, shard: int) -> RunInputs:
-        return inputs.with_template(inputs.candidates[shard])
+        return inputs.of_candidate(shard)
 
     @override
     def artifact_shard(self, shard: int) -> int:
-        return 0  # a run with this template has only shard 0, and must find the same artifact
+        return 0  # the stage `texts` has only shard 0, and must find the same artifact
 
     @override
     def shards_read_by(self, reader: "Stage", inputs: RunInputs, shard: int) -> tuple[int, ...]:
-        read = inputs.sampled if reader.sampled else inputs.candidates
-        return tuple(inputs.candidates.index(template) for template in read)
-
-
-class WordTextRows(CandidateTextRows):
-    """One shard with one row per word to rank."""
-
-    @override
-    def shards(self, stage: "Stage", inputs: RunInputs) -> list[int]:
-        return list(range(len(inputs.words)))
-
-    @override
-    def row_count(self, stage: "Stage", inputs: RunInputs, shard: int) -> int:
-        return 1
-
-    @override
-    def shard_inputs(self, inputs: RunInputs, shard: int) -> RunInputs:
-        return inputs.with_word(inputs.words[shard])
-
-    @override
-    def shards_read_by(self, reader: "Stage", inputs: RunInputs, shard: int) -> tuple[int, ...]:
-        return tuple(range(len(inputs.words)))
+        if not reader.sampled:
+            return tuple(range(len(inputs.candidates)))
+        return tuple(inputs.candidates.index(template) for template in inputs.sampled)
 
 
 class TrainingRows(RowKind):
@@ -211,5 +196,4 @@ PHOTO_ROWS = PhotoRows()
 EVALUATION_ROWS = EvaluationRows()
 TEXT_ROWS = TextRows()
 CANDIDATE_TEXT_ROWS = CandidateTextRows()
-WORD_TEXT_ROWS = WordTextRows()
 TRAINING_ROWS = TrainingRows()

@@ -1,13 +1,14 @@
 """Everything that decides the content of a run's artifacts: config, classes, networks and photos."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.plan.sharding import FEWEST_SHARDS, sample_of
 from clipes_core.config.run import RunConfig
-from clipes_core.vocabulary import ClassEntry, Vocabulary
+from clipes_core.vocabulary import Vocabulary
 
 # Earlier versions stored other CAMs with bf16: they computed each product of the MLPs as a single product.
 PRECISION_KEYS = {"bf16": "bf16 in three products"}
@@ -36,6 +37,32 @@ class Training(Protocol):
 
 
 @dataclass(frozen=True)
+class Ranking(ABC):
+    """What a run ranks. Each kind of ranking is a subclass, in the module of the stage that encodes its candidates.
+
+    Attributes:
+        candidates: texts to rank, each once.
+        ranks: what the candidates are, in the plural, such as templates.
+        entry: entry of run.json that lists the candidates.
+        files: names of the files with the result in the run's folder, as a phrase.
+    """
+
+    candidates: tuple[str, ...]
+    ranks: ClassVar[str]
+    entry: ClassVar[str]
+    files: ClassVar[str]
+
+    @abstractmethod
+    def inputs_of(self, inputs: "RunInputs", candidate: str) -> "RunInputs":
+        """Return the inputs with which the stage `texts` encodes a candidate.
+
+        Args:
+            inputs: inputs of the run.
+            candidate: one of the candidates.
+        """
+
+
+@dataclass(frozen=True)
 class RunInputs:
     """The inputs of a run; stage keys, shards and jobs are derived from them.
 
@@ -44,29 +71,32 @@ class RunInputs:
         vocabulary: classes and background words.
         model_digest: digest of CLIP's weights.
         precision: numeric precision of CLIP's image network, such as fp32; never auto.
-        candidates: templates to rank; empty if the run ranks no templates.
-        sampled: those of the `candidates` whose CAMs are scored. Empty if the run scores no CAMs of candidates, or has
+        ranking: what the run ranks; None if it ranks nothing.
+        sampled: those of the candidates whose CAMs are scored. Empty if the run scores no CAMs of candidates, or has
             not chosen these candidates yet.
         training: training recipe of the segmenter; None if the run trains no segmenter.
         shards: photos of the data set, by shard.
         evaluation: photos that the segmenter is scored on, by shard.
         sample: ids of the photos whose CAMs are scored for each of the `sampled` templates.
         shard_count: number of shards into which the photos are divided, including shards without photos.
-        words: words to rank; empty if the run ranks no words.
     """
 
     config: RunConfig
     vocabulary: Vocabulary
     model_digest: str
     precision: str
-    candidates: tuple[str, ...] = ()
+    ranking: Ranking | None = None
     sampled: tuple[str, ...] = ()
     training: Training | None = None
     shards: Shards = field(default_factory=dict)
     evaluation: Shards = field(default_factory=dict)
     sample: frozenset[str] = frozenset()
     shard_count: int = FEWEST_SHARDS
-    words: tuple[str, ...] = ()
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """The candidates of the ranking; empty if the run ranks nothing."""
+        return self.ranking.candidates if self.ranking is not None else ()
 
     @property
     def image_network(self) -> list[str]:
@@ -99,11 +129,14 @@ class RunInputs:
         prompts = self.config.prompts.model_copy(update={"template": template})
         return replace(self, config=self.config.model_copy(update={"prompts": prompts}))
 
-    def with_word(self, word: str) -> "RunInputs":
-        """Return a copy of these inputs whose vocabulary has a single text: a class of this name."""
-        prompts = self.config.prompts.model_copy(update={"fusion": "sentence", "background": False})
-        vocabulary = Vocabulary(classes=(ClassEntry(name=word),))
-        return replace(self, config=self.config.model_copy(update={"prompts": prompts}), vocabulary=vocabulary)
+    def of_candidate(self, number: int) -> "RunInputs":
+        """Return the inputs with which the stage `texts` encodes a candidate of the ranking.
+
+        Args:
+            number: place of the candidate in `candidates`.
+        """
+        assert self.ranking is not None
+        return self.ranking.inputs_of(self, self.candidates[number])
 
     def with_sampled(self, templates: tuple[str, ...]) -> "RunInputs":
         """Return a copy of these inputs in which `sampled` is replaced."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.plan.row_kinds import RowKind
 from clipes.tasks.plan.row_schema import schema_of
-from clipes.tasks.plan.run_inputs import RunInputs
+from clipes.tasks.plan.run_inputs import Ranking, RunInputs
 from clipes_core.config.run import RunConfig
 
 if TYPE_CHECKING:
@@ -63,9 +63,8 @@ class Stage(ABC):
         pooled: if True, the main process of a run reads the artifacts of all shards together. Therefore an artifact of
             such a stage counts as cached only after the run has read it completely. If the artifact is damaged, the
             task run of its shard rebuilds the artifact before the main process reads the artifact.
-        ranks_templates: if True, the stage is part of the ranking of templates. Only `clipes prompts`, and runs with
-            `prompts.template: auto`, have such stages.
-        ranks_words: if True, the stage is part of the ranking of words. Only `clipes synonyms` has such stages.
+        ranking: kind of ranking that the stage belongs to, such as the ranking of templates; `Ranking` itself if it
+            belongs to every kind. None if the stage belongs to runs that make masks; a ranking may read it, too.
         enabled_by: text for error messages: the setting that adds the stage to a run, such as `train.enabled=true`.
             A stage that overrides `enabled` must set this text.
         stored_as: another stage. If it is set, the artifacts of this stage are stored under the name and the key of the
@@ -83,8 +82,7 @@ class Stage(ABC):
     needs_labels: bool = False
     sampled: bool = False
     pooled: bool = False
-    ranks_templates: bool = False
-    ranks_words: bool = False
+    ranking: type[Ranking] | None = None
     enabled_by: str = ""
     stored_as: "Stage | None" = None
 

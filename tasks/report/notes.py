@@ -6,8 +6,7 @@ from typing import Any, Literal, get_args
 
 from clipes.tasks.report.facts import RunFacts
 from clipes.tasks.stages.mask_scores import MASK_SCORES
-from clipes.tasks.stages.registry import STAGES, all_names, run_names
-from clipes.tasks.stages.words.word_scores import WORD_SCORES
+from clipes.tasks.stages.registry import STAGES, all_names, ranking_of, run_names
 from clipes_core.evaluation.scored import CENTRE_BOX, PSEUDO_MASK, SEGMENTER_MASK
 
 RESUME = (
@@ -45,9 +44,8 @@ def headline(facts: RunFacts) -> Note:
     """Return a note with the most important fact about a run."""
     metrics = facts.status.metrics or {}
     masks = _counted(facts.masks, "pseudo mask")
-    if (until := facts.status.run["until"]) not in run_names():
-        ranked = "words" if until == WORD_SCORES.name else "templates"
-        return Note("plain", f"This run ranks {ranked} and makes no pseudo masks.")
+    if (ranking := ranking_of(facts.status.run["until"])) is not None:
+        return Note("plain", f"This run ranks {ranking.ranks} and makes no pseudo masks.")
     if not facts.masks:
         return Note("warn", "This run has no pseudo masks.")
     checked, trained = _check_sentence(facts), _segmenter_sentence(metrics)
@@ -102,12 +100,8 @@ def _end(facts: RunFacts) -> Iterator[Note]:
             "plain",
             "The run has not ended. This report shows the progress so far. At its end, the run writes a new report.",
         )
-    if until == WORD_SCORES.name:
-        yield Note(
-            "plain", "The ranking is in the table synonyms.parquet or background_words.parquet next to this report."
-        )
-    elif until not in run_names():
-        yield Note("plain", "The ranking is in prompts.png and prompts.parquet, in the same folder as this report.")
+    if (ranking := ranking_of(until)) is not None:
+        yield Note("plain", f"The ranking is in {ranking.files}, in the same folder as this report.")
     elif left := [name for name in _stages_after(until) if STAGES[name].enabled(facts.config)]:
         missing = f"The run was asked to stop after {until}, so these stages did not run: {', '.join(left)}."
         yield Note("plain", f"{missing} To run them, start the run again without --until (in Python: until).")

@@ -11,7 +11,7 @@ from clipes.tasks.inputs.datasets.listing import Listing
 from clipes.tasks.inputs.templates import shipped_templates
 from clipes.tasks.machine.worker_state import NetworkWorkers, WorkerSlot
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse
-from clipes.tasks.plan.run_inputs import RunInputs, Shards
+from clipes.tasks.plan.run_inputs import Ranking, RunInputs, Shards
 from clipes.tasks.plan.sharding import divide_into_shards, sample_of
 from clipes.tasks.plan.time_limit import warn_of_time_limit
 from clipes.tasks.runs.inputs.photos import NO_PHOTOS, list_evaluation
@@ -21,6 +21,7 @@ from clipes.tasks.runs.record.shard_count import decide_count
 from clipes.tasks.stages.masks import MASKS
 from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
 from clipes.tasks.stages.registry import STAGES, stages_until
+from clipes.tasks.stages.texts import RankingOfTemplates
 from clipes.tasks.stages.true_masks import EVALUATION_TRUE_MASKS, TRUE_MASKS, with_true_masks
 from clipes.tasks.storage.listed_store import ListedStore
 from clipes_core.config.pseudo_masks import AUTO_TEMPLATE
@@ -50,26 +51,27 @@ def prepare_run(
     stages = stages_until(config, until)
     if not stages or config.prompts.template != AUTO_TEMPLATE:
         return _prepared(config, stages, until, listing, workers, reuse)
-    return _prepared(config, (*_ranking_stages(), *stages), until, listing, workers, reuse, shipped_templates())
+    ranking = RankingOfTemplates(shipped_templates())
+    return _prepared(config, (*_stages_of(ranking), *stages), until, listing, workers, reuse, ranking)
 
 
 def prepare_ranking(
     config: RunConfig,
-    candidates: tuple[str, ...],
+    ranking: Ranking,
     listing: Listing,
     workers: NetworkWorkers,
     scored_photos: int = 0,
     reuse: Reuse = REUSE_ALL,
 ) -> PreparedRun:
-    """Compute the keys and shards of a ranking of templates.
+    """Compute the keys and shards of a ranking.
 
     Args:
-        config: configuration of the run; the template in it is ignored.
-        candidates: templates to rank, without duplicates.
+        config: configuration of the run. A ranking of templates ignores its template; other rankings need one.
+        ranking: what to rank.
         listing: photos of the data set.
         workers: the GPU workers. Their devices decide what the precision `auto` means, and their weights the keys.
         scored_photos: largest number of photos on which the CAMs of sampled templates are scored; 0 to score no CAMs.
-            Each of these photos has labels and a true mask.
+            Each of these photos has labels and a true mask. Only a ranking of templates scores CAMs.
         reuse: which artifacts and rows of the store are reused.
 
     Raises:
@@ -77,8 +79,8 @@ def prepare_ranking(
             with labels has a true mask.
     """
     scoring = (TRUE_MASKS.name, PROMPT_SCORES.name) if scored_photos else ()
-    stages = (*_ranking_stages(), *scoring)
-    run = _prepared(config, stages, stages[-1], listing, workers, reuse, candidates)
+    stages = (*_stages_of(ranking), *scoring)
+    run = _prepared(config, stages, stages[-1], listing, workers, reuse, ranking)
     if not scored_photos:
         return run
     labelled = [photo for photos in run.inputs.shards.values() for photo in photos if photo.class_ids]
@@ -91,43 +93,11 @@ def prepare_ranking(
     return run.with_inputs(run.inputs.with_sample(sample_of(with_truth, scored_photos)))
 
 
-def prepare_word_ranking(
-    config: RunConfig, words: tuple[str, ...], listing: Listing, workers: NetworkWorkers, reuse: Reuse = REUSE_ALL
-) -> PreparedRun:
-    """Compute the keys and shards of a ranking of words.
-
-    Args:
-        config: configuration of the run; it must name its template.
-        words: words to rank, without duplicates.
-        listing: photos of the data set.
-        workers: the GPU workers. Their devices decide what the precision `auto` means, and their weights the keys.
-        reuse: which artifacts and rows of the store are reused.
-
-    Raises:
-        UsageError: the config, the vocabulary or the weights cannot be used.
-    """
-    own = {stage.name for stage in STAGES.values() if stage.ranks_words}
-    needed = own | {upstream.name for name in own for upstream in STAGES[name].upstream}
-    stages = tuple(name for name in STAGES if name in needed)
-    return _prepared(config, stages, stages[-1], listing, workers, reuse, words=words)
-
-
-def training_recipe(config: RunConfig, slots: Sequence[WorkerSlot]) -> "Recipe | None":
-    """Return the recipe of a run's training; None if the run trains no segmenter.
-
-    Args:
-        config: configuration of the run.
-        slots: slots of the GPU workers.
-
-    Raises:
-        UsageError: the MMSegmentation config cannot be used.
-    """
-    return _recipe(config, checked_vocabulary(config), slots) if config.train.enabled else None
-
-
-def _ranking_stages() -> tuple[str, ...]:
-    """Return the names of the stages that every ranking needs. The stage that scores CAMs is not one of them."""
-    return tuple(stage.name for stage in STAGES.values() if stage.ranks_templates and not stage.sampled)
+def _stages_of(ranking: Ranking) -> tuple[str, ...]:
+    """Return the names of the stages that every ranking of this kind needs: its own ones, and those that they read."""
+    own = [each for each in STAGES.values() if each.ranking and isinstance(ranking, each.ranking) and not each.sampled]
+    needed = {stage.name for each in own for stage in (each, *each.upstream)}
+    return tuple(name for name in STAGES if name in needed)
 
 
 def _prepared(
@@ -137,8 +107,7 @@ def _prepared(
     listing: Listing,
     workers: NetworkWorkers,
     reuse: Reuse,
-    candidates: tuple[str, ...] = (),
-    words: tuple[str, ...] = (),
+    ranking: Ranking | None = None,
 ) -> PreparedRun:
     from clipes.tasks.machine.devices import check_crf_device, clip_precision
 
@@ -153,12 +122,11 @@ def _prepared(
         vocabulary=vocabulary,
         model_digest=workers.weights,
         precision=clip_precision(config.clip, workers.slots),
-        candidates=candidates,
+        ranking=ranking,
         training=recipe,
         shards=divide_into_shards(listing.photos, count),
         evaluation=divide_into_shards(evaluation.photos, count),
         shard_count=count,
-        words=words,
     )
     drawn = (inputs.shards, TRUE_MASKS), (inputs.evaluation, EVALUATION_TRUE_MASKS)
     left_out = {stage.name for shards, stage in drawn if not _any_annotations(shards)}
@@ -168,7 +136,7 @@ def _prepared(
     rejects = (*listing.rejects, *evaluation.rejects)
     notes = (*listing.notes, *(f"evaluation: {note}" for note in evaluation.notes))
     store = ListedStore(config.store)
-    run = PreparedRun(inputs, store, stages, rejects, until, reuse, notes, len(evaluation.rejects))
+    run = PreparedRun(inputs, store, stages, rejects, until, reuse, notes, len(evaluation.rejects), workers.missing)
     warn_of_unknown_words(config)
     warn_of_time_limit(run.own_stages(), {} if reuse.fresh else run.keys, inputs, store)
     return run

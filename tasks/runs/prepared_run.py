@@ -30,6 +30,7 @@ class PreparedRun:
         reuse: which artifacts and rows of the store the run reuses.
         notes: remarks about the data set, for the report.
         evaluation_rejects: number of rejects that are evaluation photos.
+        missing_weights: name of CLIP's weights if they are missing; otherwise empty. Such a run can only be planned.
     """
 
     inputs: RunInputs
@@ -40,6 +41,7 @@ class PreparedRun:
     reuse: Reuse
     notes: tuple[str, ...] = ()
     evaluation_rejects: int = 0
+    missing_weights: str = ""
 
     @property
     def config(self) -> RunConfig:

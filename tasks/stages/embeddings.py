@@ -10,7 +10,7 @@ from typing_extensions import override
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.row_kinds import PHOTO_ROWS
 from clipes.tasks.plan.row_schema import PhotoRow, column
-from clipes.tasks.plan.run_inputs import RunInputs
+from clipes.tasks.plan.run_inputs import Ranking, RunInputs
 from clipes.tasks.plan.stage import Stage
 from clipes_core.errors import PhotoError
 from clipes_core.finite import OF_CLIP, check_finite
@@ -46,7 +46,7 @@ class Embeddings(Stage):
     name, version = "embeddings", 1
     row, kind, workers = EmbeddingsRow, PHOTO_ROWS, "gpu"
     needs_labels = True
-    ranks_templates = True
+    ranking = Ranking
 
     @override
     def reads(self, inputs: RunInputs) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from clipes.tasks.plan.stage import Stage
 from clipes.tasks.stages.cams import batch_cams, cam_settings
 from clipes.tasks.stages.columns.confusions import TRIPLET_COLUMNS, cell_columns, sparse_cells
 from clipes.tasks.stages.mask_scores import CAM_POWERS, SCORED_AS, confusions_of_cams
-from clipes.tasks.stages.texts import CANDIDATE_TEXTS, read_texts
+from clipes.tasks.stages.texts import CANDIDATE_TEXTS, RankingOfTemplates, read_texts
 from clipes.tasks.stages.true_masks import TRUE_MASKS
 from clipes_core.errors import PhotoError
 
@@ -62,7 +62,7 @@ class PromptScores(Stage):
     needs_labels = True
     sampled = True
     pooled = True
-    ranks_templates = True
+    ranking = RankingOfTemplates
 
     @override
     def reads(self, inputs: RunInputs) -> dict[str, Any] | None:

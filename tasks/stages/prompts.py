@@ -14,7 +14,7 @@ from clipes.tasks.plan.row_schema import PhotoRow, check_upstream, column
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.stages.embeddings import EMBEDDINGS
-from clipes.tasks.stages.texts import CANDIDATE_TEXTS
+from clipes.tasks.stages.texts import CANDIDATE_TEXTS, RankingOfTemplates
 from clipes_core.errors import PhotoError
 from clipes_core.template_ranking import CandidateFeatures
 
@@ -42,7 +42,7 @@ class Prompts(Stage):
     row, kind, workers = PromptsRow, PHOTO_ROWS, "cpu"
     needs_labels = True
     pooled = True
-    ranks_templates = True
+    ranking = RankingOfTemplates
 
     @override
     def reads(self, _inputs: RunInputs) -> dict[str, Any]:

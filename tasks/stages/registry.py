@@ -2,7 +2,7 @@
 
 from pkgutil import resolve_name
 
-from clipes.tasks.plan.run_inputs import RunInputs
+from clipes.tasks.plan.run_inputs import Ranking, RunInputs
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.plan.stage_keys import stage_keys as keys_of_stages
 from clipes_core.config.run import RunConfig
@@ -27,6 +27,7 @@ IN_ORDER = (  # "module of this folder:name of a stage in this module"
 )
 _DECLARED: list[Stage] = [resolve_name(f"{__package__}.{place}") for place in IN_ORDER]
 STAGES = {stage.name: stage for stage in _DECLARED}
+RANKINGS = tuple(dict.fromkeys(each.ranking for each in _DECLARED if each.ranking and each.ranking is not Ranking))
 
 
 def all_names() -> tuple[str, ...]:
@@ -36,7 +37,12 @@ def all_names() -> tuple[str, ...]:
 
 def run_names() -> tuple[str, ...]:
     """Return the values that `--until` accepts, in order: `manifest`, then the names of the stages of `clipes run`."""
-    return (MANIFEST, *(stage.name for stage in STAGES.values() if not (stage.ranks_templates or stage.ranks_words)))
+    return (MANIFEST, *(stage.name for stage in STAGES.values() if stage.ranking is None))
+
+
+def ranking_of(name: str) -> type[Ranking] | None:
+    """Return the kind of ranking that a stage, or the manifest, is part of; None if it is part of other runs."""
+    return STAGES[name].ranking if name in STAGES else None
 
 
 def stages_until(config: RunConfig, until: str) -> tuple[str, ...]:

@@ -10,9 +10,10 @@ from typing_extensions import override
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.row_kinds import CANDIDATE_TEXT_ROWS, TEXT_ROWS
 from clipes.tasks.plan.row_schema import column
-from clipes.tasks.plan.run_inputs import RunInputs
+from clipes.tasks.plan.run_inputs import Ranking, RunInputs
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.plan.stage_keys import key_without_upstream
+from clipes.tasks.storage.layout import RANKING_PLOT, RANKING_TABLE
 from clipes_core.config.pseudo_masks import PromptsConfig
 from clipes_core.text_features import TextFeatures
 from clipes_core.vocabulary import Vocabulary
@@ -108,21 +109,35 @@ def text_features(clip: "Clip", vocabulary: Vocabulary, prompts: PromptsConfig) 
     return TextFeatures(np.asarray([row.class_id for row in rows]), features, logit_scale(clip))
 
 
+@dataclass(frozen=True)
+class RankingOfTemplates(Ranking):
+    """A ranking of templates, by `clipes prompts`, or by a run with `prompts.template: auto`."""
+
+    ranks, entry = "templates", "candidates"
+    files = f"{RANKING_PLOT} and {RANKING_TABLE}"
+
+    @override
+    def inputs_of(self, inputs: RunInputs, candidate: str) -> RunInputs:
+        return inputs.with_template(candidate)
+
+
 class CandidateTexts(Texts):
     """Does the work of `Texts` for each candidate template, with one shard per template.
 
-    The artifact of a template is identical to the artifact that the stage `texts` writes in a run with this template.
-    Each of the two stages can therefore reuse the artifacts of the other.
+    The artifact of a candidate is identical to the artifact that the stage `texts` writes in a run with the inputs of
+    the candidate. Each of the two stages can therefore reuse the artifacts of the other.
     """
 
     name, kind = "candidate_texts", CANDIDATE_TEXT_ROWS
-    ranks_templates = True
+    ranking: type[Ranking] = RankingOfTemplates
     stored_as = TEXTS
 
     @override
     def reads(self, inputs: RunInputs) -> dict[str, Any] | None:
-        keys = [key_without_upstream(TEXTS, inputs.with_template(template)) for template in inputs.candidates]
-        return {"texts": keys} if keys else None
+        if not isinstance(inputs.ranking, self.ranking):
+            return None
+        of_candidates = map(inputs.of_candidate, range(len(inputs.candidates)))
+        return {TEXTS.name: [key_without_upstream(TEXTS, each) for each in of_candidates]}
 
 
 CANDIDATE_TEXTS = CandidateTexts()

@@ -31,6 +31,13 @@ def clipes_process(tmp_path, server_environment) -> ClipesProcess:
     return ClipesProcess(tmp_path, server_environment)
 
 
+@pytest.fixture
+def without_weights(tmp_path, server_environment) -> ClipesProcess:
+    """Return the command in a new folder, on a machine that has no downloaded weights and cannot download any."""
+    hub = {"HF_HOME": str(tmp_path / "cache"), "HF_ENDPOINT": "http://127.0.0.1:9"}
+    return ClipesProcess(tmp_path, server_environment | hub)
+
+
 @dataclass(frozen=True)
 class GoldenPhoto:
     """The published program's outputs on one photo."""

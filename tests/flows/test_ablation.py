@@ -27,11 +27,11 @@ def ablated(clipes_in, tmp_path_factory, configs):
     (clipes.folder / "mine.yaml").write_text(GRID)
     sample = settings("dataset.count=6", "execution.shards=2")
     arguments = ("ablate", str(configs / "demo.yaml"), "--grid", "mine.yaml", *sample)
-    plan = clipes(*arguments, "--plan")
+    plan = clipes(*arguments, *settings("execution.shards=8"), "--plan")
     assert plan.returncode == 0, plan.stderr
     done = clipes(*arguments)
     assert done.returncode == 0, done.stderr
-    return clipes, arguments, plan.stdout, done
+    return clipes, arguments, plan, done
 
 
 def file_of(clipes, run, name):
@@ -44,7 +44,7 @@ def result_of(clipes):
 
 @pytest.mark.slow
 def test_the_plan_counts_a_shared_artifact_once(ablated):
-    rows = [line.split() for line in ablated[2].splitlines()]
+    rows = [line.split() for line in ablated[2].stdout.splitlines()]
     assert rows[0] == ["run", "texts", "cams", "masks", "mask_scores"]
     assert rows[1:4] == [
         [RUNS[0], "20", "6", "6", "6"],
@@ -52,6 +52,11 @@ def test_the_plan_counts_a_shared_artifact_once(ablated):
         [RUNS[2], "shared", "shared", "6", "6"],
     ]
     assert rows[4] == ["computed", "in", "all", "20", "12", "18", "18"]
+
+
+@pytest.mark.slow
+def test_the_plan_logs_a_message_about_all_runs_once(ablated):
+    assert ablated[2].stderr.count("6 shards instead of execution.shards=8, because there are only 6 photos") == 1
 
 
 @pytest.mark.slow
@@ -144,3 +149,25 @@ def test_a_variant_that_fails_does_not_stop_the_others(ablated):
     assert "has more than the 32 tokens that CLIP reads" in done.stdout
     assert json.loads(clipes("status", "demo-mixed", "--json").stdout)["state"] == "failed"
     assert clipes("status", "demo-mixed-short").returncode == 0
+
+
+@pytest.mark.slow
+def test_only_keeps_the_variants_of_earlier_calls_whose_settings_are_the_same(ablated):
+    clipes, arguments, _, _ = ablated
+    whole = clipes(*arguments)
+    before = result_of(clipes)
+    done = clipes(*arguments, "--only", "CAA")
+    assert done.returncode == 0, done.stderr
+    assert result_of(clipes)["grid"] == before["grid"]
+    for one, other in zip(before["variants"], result_of(clipes)["variants"], strict=True):
+        assert one["variant"] == other["variant"]
+        (first,), (second,) = one["runs"], other["runs"]
+        assert first["report"] == second["report"]
+        assert all(first["metrics"].get(key) == second["metrics"].get(key) for key in ("pseudo_mask", "sharpness"))
+    table = whole.stdout.partition("files:")[0]
+    assert done.stdout.startswith(table)
+    assert table.strip() in clipes("status", "demo-mine").stdout
+    changed = clipes(*arguments, "--set", "cam.power=1", "--only", "CAA")
+    assert changed.returncode == 0, changed.stderr
+    assert [each["variant"]["label"] for each in result_of(clipes)["variants"]] == ["CAA"]
+    assert 'Variants of the grid without a run so far: "none", "CAA + CRF".' in changed.stdout

@@ -206,6 +206,19 @@ def test_a_prompt_longer_than_77_tokens_exits_with_2(clipes, scene_arguments):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
+def test_a_plan_without_the_weights_of_clip_counts_what_it_knows(without_weights, configs):
+    model = ("clip.model=ViT-B-16-quickgelu", "clip.pretrained=openai")
+    arguments = ("run", str(configs / "demo.yaml"), "--until", "masks", *settings("dataset.count=3", *model))
+    plan = ok(without_weights(*arguments, "--plan"))
+    assert [plan_numbers(plan, stage)[-1] for stage in ("texts", "cams", "masks")] == [20, 3, 3]
+    (line,) = [line for line in plan.splitlines() if "not on this machine" in line]
+    assert line.startswith("weights of CLIP that are not on this machine: openai of ViT-B-16-quickgelu. A run ")
+    run = without_weights(*arguments)
+    assert run.returncode == 2
+    assert "the weights of ViT-B-16-quickgelu with OpenCLIP's tag openai are missing" in run.stderr
+
+
 def plan_numbers(plan, stage):
     """Return the numbers of a stage in the output of --plan.
 

@@ -8,10 +8,13 @@ from clipes.tasks.machine.devices import gpu_slots
 from clipes.tasks.machine.worker_state import NetworkWorkers
 from clipes.tasks.models.clip import weights_digest
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse
+from clipes.tasks.plan.run_inputs import Ranking
 from clipes.tasks.runs import preparation, training_trial
 from clipes.tasks.runs.inputs.checks import check_request
 from clipes.tasks.runs.inputs.photos import list_photos
 from clipes.tasks.runs.prepared_run import PreparedRun
+from clipes.tasks.stages.texts import RankingOfTemplates
+from clipes.tasks.stages.words.word_texts import RankingOfWords
 from clipes_core.config.run import RunConfig
 
 
@@ -32,15 +35,19 @@ def prepared(tiny: TinyPhotos, until: str = "mask_scores", reuse: Reuse = REUSE_
 def prepare_ranking(
     config: RunConfig, candidates: tuple[str, ...], scored_photos: int = 0, reuse: Reuse = REUSE_ALL
 ) -> PreparedRun:
-    """Prepare a ranking for the GPU workers that the local runner would start."""
-    listing = list_photos(config)
-    return preparation.prepare_ranking(config, candidates, listing, _network_workers(config), scored_photos, reuse)
+    """Prepare a ranking of templates for the GPU workers that the local runner would start."""
+    return prepare(config, RankingOfTemplates(candidates), scored_photos, reuse)
 
 
 def prepare_word_ranking(config: RunConfig, words: tuple[str, ...], reuse: Reuse = REUSE_ALL) -> PreparedRun:
     """Prepare a ranking of words for the GPU workers that the local runner would start."""
+    return prepare(config, RankingOfWords(words), reuse=reuse)
+
+
+def prepare(config: RunConfig, ranking: Ranking, scored_photos: int = 0, reuse: Reuse = REUSE_ALL) -> PreparedRun:
+    """Prepare a ranking for the GPU workers that the local runner would start."""
     listing = list_photos(config)
-    return preparation.prepare_word_ranking(config, words, listing, _network_workers(config), reuse)
+    return preparation.prepare_ranking(config, ranking, listing, _network_workers(config), scored_photos, reuse)
 
 
 def _network_workers(config: RunConfig) -> NetworkWorkers:

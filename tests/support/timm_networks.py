@@ -49,6 +49,9 @@ NETWORKS = {
     "swiglu_vit": _vit(mlp_layer=SwiGLU),
     "rms_norm": _vit(norm_layer="rmsnorm"),
     "maximum": _vit(global_pool="max"),
+    "mean_of_all": _vit(global_pool="avg", pool_include_prefix=True),
+    "patch_norm": _vit(embed_norm_layer=NORM),
+    "no_last_norm": _vit(final_norm=False),
 }
 """Name -> function that builds the network with the arguments of `timm.create_model`."""
 
@@ -72,7 +75,8 @@ for _network, _build in NETWORKS.items():
 
 def architecture_of(network, vision=(), text=(), **changes):
     """Return OpenCLIP's description of a model with one of NETWORKS and two text blocks."""
-    pool = {"siglip": "map", "siglip2": "map", "mean": "avg", "mean_then_norm": "avg", "maximum": "max"}
+    averaged = dict.fromkeys(("mean", "mean_then_norm", "mean_of_all"), "avg")
+    pool = {"siglip": "map", "siglip2": "map", "maximum": "max", **averaged}
     siglip = SIGLIP_TEXT if network.startswith("siglip") else {}
     return (
         {

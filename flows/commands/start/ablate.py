@@ -32,7 +32,7 @@ def ablate(
     fresh: Fresh = False,
 ) -> None:
     """Run the variants of a grid, and compare them in a table. To resume an ablation, repeat the command."""
-    from clipes.tasks.ablation.grid import load_grid
+    from clipes.tasks.ablation.grid_file import load_grid
     from clipes.tasks.ablation.variant_runs import (
         ablation_config,
         check_needs,
@@ -45,7 +45,8 @@ def ablate(
     given = {key: value for key, value in {"name": name, "store": store}.items() if value is not None}
     common, labels = ablation_config(config, overrides or (), loaded, given), tuple(only or ())
     runs = variant_runs(common, loaded, labels)
-    shown = with_known_figures(loaded, runs[0].config)
+    configs = [run.config for run in runs]
+    shown = with_known_figures(loaded, *configs)
     if not plan:
         check_needs(common, loaded)
     # These imports are late, so that clipes reports mistakes in the config before it loads pyarrow, and mistakes in the
@@ -53,15 +54,15 @@ def ablate(
     from clipes.tasks.execution.runner import check_runner
     from clipes.tasks.runs.inputs.checks import check_store
 
-    for run in runs:
-        check_runner(run.config)
-    check_store(runs[0].config, writes=not plan)
+    for each in configs:
+        check_runner(each)
+    check_store(configs[0], writes=not plan)
     if plan:
         from clipes.flows.ablation.plan import plan_ablation
         from clipes.flows.terminal.ablation_plan import print_ablation_plan
 
         print_ablation_plan(out, plan_ablation(runs, shown.last_stage))
-        if line := left_out_line(loaded, runs[0].config):
+        if line := left_out_line(loaded, *configs):
             out.print(line)
         return
     load_prefect()

@@ -41,7 +41,7 @@ def run(
     from clipes.tasks.runs.inputs.checks import check_request, check_store
     from clipes.tasks.runs.inputs.photos import list_photos
     from clipes.tasks.runs.preparation import prepare_run
-    from clipes.tasks.stages.registry import STAGES, run_names
+    from clipes.tasks.stages.registry import ranking_of, run_names
 
     until = until or run_names()[-1]
     check_runner(loaded)
@@ -54,12 +54,13 @@ def run(
         with runner_for(loaded, writes=False) as runner:
             reuse = Reuse(fresh, verify, retry_errors)
             prepared = prepare_run(loaded, until, listing, runner.network_workers(), reuse)
-        from clipes.flows.terminal.result_tables import print_plan
+        from clipes.flows.terminal.result_tables import print_missing_weights, print_plan
         from clipes.tasks.runs.dry_run import plan_run
 
         plans = plan_run(prepared)
         print_plan(out, plans, verify, prepared.rejects)
-        if prepared.chooses_template and STAGES[plans[-1].stage].ranks_templates:
+        print_missing_weights(out, [prepared.missing_weights])
+        if prepared.chooses_template and ranking_of(plans[-1].stage) is not None:
             out.print("prompts.template is auto: the plan ends here, because the run must first choose the template")
         return
     load_prefect()

@@ -6,7 +6,7 @@ from itertools import pairwise
 from math import isnan
 
 from clipes.tasks.ablation.figures import SHARPNESS
-from clipes.tasks.ablation.tables.columns import MINUS
+from clipes.tasks.ablation.tables.markdown_table import signed
 from clipes.tasks.ablation.tables.table import AblationTable, Cell
 from clipes_core.template_ranking import spearman
 
@@ -23,8 +23,7 @@ class Comparison:
         higher: the other one.
         paper: the numbers of the paper, the lower first.
         measured: the means of the measured values, in the same order.
-        agreeing: number of runs with the paper's order.
-        runs: number of runs.
+        differences: measured value of the higher one minus that of the lower one, for each seed that both have.
     """
 
     what: str
@@ -32,8 +31,12 @@ class Comparison:
     higher: str
     paper: tuple[float, float]
     measured: tuple[float, float]
-    agreeing: int
-    runs: int
+    differences: tuple[float, ...]
+
+    @property
+    def agreeing(self) -> int:
+        """The number of seeds with the paper's order."""
+        return sum(each > 0 for each in self.differences)
 
     @property
     def agrees(self) -> bool:
@@ -44,7 +47,8 @@ class Comparison:
     def sentence(self) -> str:
         """The comparison in words."""
         numbers = "{:.1f} and {:.1f}"
-        runs = f"; in {self.agreeing} of {self.runs} runs" if self.runs > 1 else ""
+        seeds = len(self.differences)
+        runs = f"; in {self.agreeing} of {seeds} runs" if seeds > 1 else ""
         verdict, here = ("Agrees", "and here") if self.agrees else ("Disagrees", "but not here")
         return (
             f"{verdict} with the paper: {self.what}: {self.lower} < {self.higher} in the paper "
@@ -90,7 +94,7 @@ def sharpness_lines(table: AblationTable) -> list[str]:
         both = [(one, other) for one, other in zip(sharpness, scores, strict=True) if None not in (one, other)]
         if column.is_score and len(both) >= FEWEST_RANKED:
             found = spearman(*zip(*both, strict=True))
-            shown = "undefined, because all values are equal" if isnan(found) else f"{found:+.2f}".replace("-", MINUS)
+            shown = "undefined, because all values are equal" if isnan(found) else signed(found, 2)
             lines.append(
                 f"Rank correlation (Spearman) of sharpness and {column.title}, {len(both)} variants: {shown}. "
                 "The paper expects a negative one."
@@ -103,6 +107,8 @@ def _compared(what: str, cells: Sequence[tuple[str, Cell]]) -> Iterator[Comparis
     for (low, lower, first), (high, higher, second) in pairwise(sorted(known, key=lambda each: each[0])):
         if low == high or first.mean is None or second.mean is None:
             continue
-        runs = [(value, second.by_seed[seed]) for seed, value in first.by_seed.items() if seed in second.by_seed]
-        agreeing = sum(one < other for one, other in runs)
-        yield Comparison(what, lower, higher, (low, high), (first.mean, second.mean), agreeing, len(runs))
+        differences = tuple(
+            second.by_seed[seed] - value for seed, value in first.by_seed.items() if seed in second.by_seed
+        )
+        if differences:
+            yield Comparison(what, lower, higher, (low, high), (first.mean, second.mean), differences)

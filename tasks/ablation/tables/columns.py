@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 
-from clipes.tasks.ablation.figures import SHARPNESS, parse_figure
+from clipes.tasks.ablation.figures import SHARPNESS, Figure, parse_figure
+from clipes.tasks.ablation.tables.markdown_table import MISSING, signed
 from clipes.tasks.stages.registry import STAGES
 from clipes_core.evaluation.scored import SCORED, Scored
-
-MISSING = "–"
-MINUS = "−"
 
 
 @dataclass(frozen=True)
@@ -41,23 +39,25 @@ class Column:
 
     Attributes:
         figure: name of the figure, as a grid spells it.
+        of: what the figure is of.
         title: heading of the column.
         unit: how its numbers are shown.
     """
 
     figure: str
+    of: Figure
     title: str
     unit: Unit
 
     @property
     def is_score(self) -> bool:
         """True for a mIoU and for the IoU of a class."""
-        return self.unit is SCORE
+        return self.of.score is not None
 
     @property
     def of_class(self) -> bool:
         """True for the IoU of a class."""
-        return self.is_score and "." in self.figure
+        return self.of.of_class is not None
 
     @property
     def heading(self) -> str:
@@ -70,10 +70,7 @@ class Column:
 
     def signed(self, difference: float | None) -> str:
         """Format a difference between two numbers of the column."""
-        if difference is None:
-            return MISSING
-        shown = f"{difference:+.{self.unit.digits}f}"
-        return shown.lstrip("+-") if float(shown) == 0 else shown.replace("-", MINUS)
+        return MISSING if difference is None else signed(difference, self.unit.digits)
 
 
 def column_of(figure: str) -> Column:
@@ -89,11 +86,11 @@ def column_of(figure: str) -> Column:
         title, unit = OF_STAGES[parsed.cost]
         kind = STAGES[parsed.stage].kind
         row = "photo" if kind.per_photo else kind.unit.removesuffix("s") or "text"
-        return Column(figure, f"{parsed.stage}: {title.format(row)}", unit)
+        return Column(figure, parsed, f"{parsed.stage}: {title.format(row)}", unit)
     if parsed.score:
         title = next(_short_title(each) for each in SCORED if each.key == parsed.score)
-        return Column(figure, f"{parsed.of_class} ({title})" if parsed.of_class else title, SCORE)
-    return Column(figure, SHARPNESS, Unit("", digits=4))
+        return Column(figure, parsed, f"{parsed.of_class} ({title})" if parsed.of_class else title, SCORE)
+    return Column(figure, parsed, SHARPNESS, Unit("", digits=4))
 
 
 def _short_title(scored: Scored) -> str:

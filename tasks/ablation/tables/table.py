@@ -56,6 +56,15 @@ class Row:
 
 
 @dataclass(frozen=True)
+class MissingFigure:
+    """A figure that variants do not have because of their settings: its title, the reason, and their labels."""
+
+    title: str
+    reason: str
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class AblationTable:
     """The table of an ablation.
 
@@ -68,7 +77,9 @@ class AblationTable:
         published_on: the data set and split of the paper's numbers; empty if the table has none.
         columns: the figures of which at least one run has a value.
         absent: titles of the figures of which no run has a value.
-        rows: the variants.
+        missing: the figures that variants do not have because of their settings.
+        not_run: labels of the variants of the grid without a run so far.
+        rows: the variants that have runs.
     """
 
     name: str
@@ -79,6 +90,8 @@ class AblationTable:
     published_on: str
     columns: tuple[Column, ...]
     absent: tuple[str, ...]
+    missing: tuple[MissingFigure, ...]
+    not_run: tuple[str, ...]
     rows: tuple[Row, ...]
 
     @property
@@ -113,6 +126,7 @@ def table_of(result: AblationResult) -> AblationTable:
         for label, ids in result.grid.published.items()
     }
     shown = {column.figure for column in columns}
+    ran = {one.variant.label for one in result.variants}
     measured_on = {
         f"{number.data} {number.split}"
         for of_variant in published.values()
@@ -128,10 +142,21 @@ def table_of(result: AblationResult) -> AblationTable:
         published_on=" and ".join(sorted(measured_on)),
         columns=columns,
         absent=tuple(each.title for each in figures if each not in columns),
+        missing=_missing_figures(result, figures),
+        not_run=tuple(each.label for each in result.grid.all_variants if each.label not in ran),
         rows=tuple(
             _row(one, result.reference, columns, published.get(one.variant.label, {})) for one in result.variants
         ),
     )
+
+
+def _missing_figures(result: AblationResult, figures: Sequence[Column]) -> tuple[MissingFigure, ...]:
+    found: dict[tuple[str, str], list[str]] = {}
+    for figure in dict.fromkeys(column.of.score or column.figure for column in figures):
+        for one in result.variants:
+            for reason in dict.fromkeys(run.missing[figure] for run in one.runs if figure in run.missing):
+                found.setdefault((column_of(figure).title, reason), []).append(one.variant.label)
+    return tuple(MissingFigure(title, reason, tuple(labels)) for (title, reason), labels in found.items())
 
 
 def _row(

@@ -2,8 +2,8 @@
 
 import csv
 import io
-from collections.abc import Sequence
 
+from clipes.tasks.ablation.tables.markdown_table import table_lines
 from clipes.tasks.ablation.tables.table import AblationTable
 from clipes.tasks.ablation.tables.wording import explanations, findings, headings, problems, text_rows
 
@@ -25,8 +25,7 @@ CSV_COLUMNS = (
 def markdown_table(table: AblationTable) -> list[str]:
     """Return the lines of the table, without any text around it."""
     columns = headings(table)
-    rule = "|".join(["---", *["---:"] * (len(columns) - 1)])
-    return [_line(columns), f"|{rule}|", *map(_line, text_rows(table))]
+    return table_lines(columns, text_rows(table), range(1, len(columns)))
 
 
 def markdown(table: AblationTable) -> str:
@@ -69,7 +68,3 @@ def csv_text(table: AblationTable) -> str:
 
 def _rounded(number: float | None) -> float | None:
     return None if number is None else round(number, 6)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

@@ -1,8 +1,12 @@
 """The words and numbers of an ablation's table, which all of its forms share."""
 
+from collections.abc import Iterable
+
 from clipes.tasks.ablation.tables.agreement import agreement_lines, sharpness_lines
 from clipes.tasks.ablation.tables.columns import Column
-from clipes.tasks.ablation.tables.table import AblationTable, Cell
+from clipes.tasks.ablation.tables.table import AblationTable, Cell, MissingFigure
+from clipes.tasks.stages.mask_scores import CAM_POWERS
+from clipes_core.evaluation.scored import INITIAL_CAM, REFINED_CAM
 
 DIFFERENCE, PAPER, REFERENCE = "+/-", "paper", "ref."
 
@@ -53,9 +57,27 @@ def explanations(table: AblationTable) -> list[str]:
             f"The paper's numbers were measured on {table.published_on}, those of this table on {table.data}. "
             "If the photos differ, compare only the order of the numbers."
         )
+    if {INITIAL_CAM.key, REFINED_CAM.key} <= {column.of.score for column in table.columns}:
+        initial, refined = (f"{min(CAM_POWERS[kind])} to {max(CAM_POWERS[kind])}" for kind in ("cam", "refined_cam"))
+        lines.append(
+            "The background score of a pixel is (1 - its largest CAM value)^p with the p of the best mIoU, as in the "
+            f"authors' program: {initial} for initial CAMs, {refined} for refined CAMs. A small difference between the "
+            "two may come from this choice alone."
+        )
     if table.absent:
         lines.append(f"No run has these figures: {', '.join(table.absent)}.")
+    lines += map(_missing_line, table.missing)
+    if table.not_run:
+        lines.append(f"Variants of the grid without a run so far: {_quoted(table.not_run)}.")
     return lines
+
+
+def _missing_line(missing: MissingFigure) -> str:
+    return f"There is no {missing.title} of {_quoted(missing.labels)}, because {missing.reason}."
+
+
+def _quoted(labels: Iterable[str]) -> str:
+    return ", ".join(f'"{label}"' for label in labels)
 
 
 def problems(table: AblationTable) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from clipes.tasks.ablation.figures import class_of
 from clipes.tasks.ablation.result import AblationResult, VariantResult
 from clipes.tasks.inputs.paper.published import PERCENT, PublishedNumber, published_number, published_numbers
 from clipes_core.config.run import RunConfig
@@ -31,7 +32,7 @@ COCO_TRAINING = "the paper states neither the learning rate nor the number of it
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ReproducedNumber:
     """A published number, and what was measured.
 
     Attributes:
@@ -39,7 +40,7 @@ class Comparison:
         published: the number.
         measured: the same score of a run, in the unit of the number; None if the run has no such score.
         run: name of the run.
-        reasons: possible reasons for the difference, the most important first; or why there is no score.
+        reasons: possible reasons for the difference, without those of all rows; or why there is no score.
     """
 
     number_id: str
@@ -55,61 +56,95 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class MeasuredPart:
+    """The results of a part of a reproduction.
+
+    Attributes:
+        result: the runs of the part.
+        config: their config.
+        deviations: differences of the weights, the photos and the settings from the paper's, in this order.
+    """
+
+    result: AblationResult
+    config: RunConfig
+    deviations: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Reproduction:
     """The outcome of a reproduction.
 
     Attributes:
         data: name of the data set, such as voc12.
         photos: the photos in a line, for each part that ran.
-        deviations: differences of the photos, the weights and the settings from the paper's.
-        comparisons: the published and the measured numbers.
+        common_reasons: possible reasons for the difference in every row: the deviations that all parts have in common,
+            and what is known to change every score.
+        numbers: the published and the measured numbers.
         left_out: the parts that did not run, with the reason.
     """
 
     data: str
     photos: tuple[str, ...]
-    deviations: tuple[str, ...]
-    comparisons: tuple[Comparison, ...]
+    common_reasons: tuple[str, ...]
+    numbers: tuple[ReproducedNumber, ...]
     left_out: tuple[str, ...]
 
     @property
     def reasons(self) -> Mapping[str, int]:
-        """Possible reason -> its number in the list of all reasons, from 1; the deviations come first."""
-        found = dict.fromkeys((*self.deviations, *(reason for each in self.comparisons for reason in each.reasons)))
+        """Possible reason of some rows -> its number, from 1, in the order of the rows."""
+        found = dict.fromkeys(reason for each in self.numbers for reason in each.reasons)
         return {reason: number for number, reason in enumerate(found, start=1)}
 
 
-def compare(result: AblationResult, config: RunConfig, deviations: Sequence[str]) -> list[Comparison]:
-    """Return a comparison for each published number that a grid names, in the order of configs/published.yaml.
+def compare(data: str, parts: Sequence[MeasuredPart], left_out: Sequence[str]) -> Reproduction:
+    """Compare the scores of a reproduction with the published numbers, and collect what may explain the differences.
 
     Args:
-        result: the runs of the grid.
-        config: config of the grid.
-        deviations: differences of the photos, the weights and the settings from the paper's.
+        data: name of the data set.
+        parts: the parts that ran, at least one.
+        left_out: the parts that did not run, with the reason.
     """
+    first, *others = parts
+    shared = tuple(one for one in first.deviations if all(one in other.deviations for other in others))
+    return Reproduction(
+        data=data,
+        photos=tuple(part.result.data for part in parts),
+        common_reasons=(*shared, PRECISION),
+        numbers=tuple(row for part in parts for row in _rows(part, shared)),
+        left_out=tuple(left_out),
+    )
+
+
+def _rows(part: MeasuredPart, shared: Sequence[str]) -> list[ReproducedNumber]:
+    """Return a row for each published number that a grid names, in the order of configs/published.yaml."""
+    own = [deviation for deviation in part.deviations if deviation not in shared]
     found = {
-        number_id: _compared(number_id, figure, variant, config, deviations)
-        for variant in result.variants
-        for figure, number_id in result.grid.published.get(variant.variant.label, {}).items()
+        number_id: _compared(number_id, figure, variant, part.config, own)
+        for variant in part.result.variants
+        for figure, number_id in part.result.grid.published.get(variant.variant.label, {}).items()
     }
     return [found[number_id] for number_id in published_numbers() if number_id in found]
 
 
 def _compared(
     number_id: str, figure: str, variant: VariantResult, config: RunConfig, deviations: Sequence[str]
-) -> Comparison:
+) -> ReproducedNumber:
     published = published_number(number_id, "grid")
     (run, *_) = variant.runs
     values = variant.values(figure)
     if not values:
-        return Comparison(number_id, published, None, run.name, (run.failed or "no photo with a true mask was scored",))
+        return ReproducedNumber(number_id, published, None, run.name, (run.failed or _why_not_scored(figure),))
     measured = 100 * values[0] if published.unit == PERCENT else values[0]
-    difference = measured - published.value
-    if abs(difference) <= CLOSE:
+    if abs(measured - published.value) <= CLOSE:
         reasons: tuple[str, ...] = (CLOSE_ENOUGH,)
     else:
         reasons = (*deviations, *run.metrics.get("warnings", ()), *_known_reasons(figure, config))
-    return Comparison(number_id, published, measured, run.name, reasons)
+    return ReproducedNumber(number_id, published, measured, run.name, reasons)
+
+
+def _why_not_scored(figure: str) -> str:
+    name = class_of(figure)
+    return f"no true mask of the scored photos has the class {name}" if name else "no photo with a true mask was scored"
 
 
 def _known_reasons(figure: str, config: RunConfig) -> Iterator[str]:
@@ -120,4 +155,3 @@ def _known_reasons(figure: str, config: RunConfig) -> Iterator[str]:
         if config.crf.image == "rgb":
             yield CRF_IMAGE
         yield CRF_BUILD
-    yield PRECISION

@@ -14,7 +14,7 @@ from clipes.tasks.models.clip import find_weights
 from clipes.tasks.models.weight_files import file_digest
 from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.config.run import RunConfig, config_values
-from clipes_core.errors import PhotoError
+from clipes_core.errors import ErrorKind, PhotoError
 from clipes_core.pseudo_mask import IGNORE_INDEX
 
 PAPER = "the paper"  # what is checked, in the findings
@@ -23,6 +23,7 @@ OPENAI_ARCHIVE = "5806e77cd80f8b59"
 OPENAI_TAG = "openai"
 # Settings that say where something is, who computes it, or what the report shows.
 WITHOUT_EFFECT = ("name", "store", "execution", "report", "dataset.root", "dataset.truth", "evaluation.root")
+OF_SEGMENTER = ("train", "evaluation")  # have no effect if no segmenter is trained
 OWN_CHECKS = ("dataset.split", "dataset.sample", "evaluation.split", "clip.pretrained")
 # data set -> number of photos of a list that is easily mistaken for the paper's -> what the list is
 OTHER_LISTS = {
@@ -40,6 +41,10 @@ OTHER_LISTS = {
     },
 }
 SHOWN_IDS = 3
+DRAWN = (
+    "the true masks are drawn from COCO's annotations: smaller objects are on top, and crowds are not scored. The "
+    "paper does not state how its true masks were drawn; to score with PNG files, set {section}.truth to their folder"
+)
 
 
 def check_split_size(data: str, split: str, listing: Listing) -> Finding:
@@ -52,24 +57,23 @@ def check_split_size(data: str, split: str, listing: Listing) -> Finding:
     """
     name = PurePosixPath(split).stem
     published = published_splits(data).get(name)
-    rejected = len(listing.rejects)
-    total = len(listing.photos) + rejected
+    total = len(listing.photos) + sum(reject.kind is not ErrorKind.NO_OBJECTS for reject in listing.rejects)
+    listed = len(listing.photos) + len(listing.rejects) + listing.left_out
     if published is None:
         known = ", ".join(f"{each.split} ({each.photos})" for each in published_splits(data).values())
         return Finding(
             PAPER, None, f"the split {name} ({total} photos) is not one of the paper's splits, which are {known}"
         )
-    counted, kind = total, "photos"
-    if published.labelled:
-        counted, kind = sum(bool(photo.class_ids) for photo in listing.photos) + rejected, "photos with labels"
-    if counted == published.photos:
-        return Finding(PAPER, True, f"{name} has the paper's {counted} {kind}")
-    is_another = next((f" The list seems to be {what}." for size, what in _other_lists(data) if size == total), "")
+    unlabelled = sum(not photo.class_ids for photo in listing.photos) if published.labelled else 0
+    if total == published.photos and not unlabelled:
+        return Finding(PAPER, True, f"{name} has the paper's {total} photos{' with labels' * published.labelled}")
+    another = next((what for size, what in _other_lists(data) if size in (total, listed)), None)
     return Finding(
         PAPER,
         None,
-        f"{name} has {counted} {kind}, but the paper's {name} has {published.photos}: scores on different photos "
-        f"cannot be compared.{is_another}",
+        f"{name} has {total} photos{f', {unlabelled} of them without labels' if unlabelled else ''}, but the paper's "
+        f"{name} has {published.photos}{' with labels' * published.labelled}: scores on different photos cannot be "
+        f"compared.{f' The list seems to be {another}.' if another else ''}",
     )
 
 
@@ -79,13 +83,17 @@ def _other_lists(data: str) -> Iterator[tuple[int, str]]:
         yield each.photos, f"that of {each.split}"
 
 
-def check_true_masks(listing: Listing, has_borders: bool) -> Iterator[Finding]:
-    """Warn if photos have no true mask, or if the true masks lack the border of objects that is not scored.
+def check_true_masks(listing: Listing, has_borders: bool, section: str = "dataset") -> Iterator[Finding]:
+    """Warn if photos have no true mask, if clipes draws the true masks, or if they lack the border of objects.
 
     Args:
         listing: the photos.
-        has_borders: whether the border of each object has the value 255 in the true masks of the data set.
+        has_borders: whether the border of each object has the value 255 in the true masks of the data set. This border
+            is not scored.
+        section: section of the config that names the photos.
     """
+    if any(photo.annotations is not None for photo in listing.photos):
+        yield Finding(PAPER, None, DRAWN.format(section=section))
     without = [photo.image_id for photo in listing.photos if not photo.has_truth]
     if len(without) == len(listing.photos):
         yield Finding(PAPER, None, "no photo has a true mask, so nothing can be compared with the paper's numbers")
@@ -166,7 +174,8 @@ def check_settings(config: RunConfig, paper: RunConfig) -> Iterator[Finding]:
 
 def _settings(config: RunConfig) -> Iterator[tuple[str, Any]]:
     dumped: Mapping[str, Any] = config.model_dump()
+    of_segmenter = () if config.train.enabled else OF_SEGMENTER
     for key, value in config_values(dumped):
         places = (key, key.partition(".")[0])
-        if not any(place in (*WITHOUT_EFFECT, *OWN_CHECKS) for place in places):
+        if not any(place in (*WITHOUT_EFFECT, *OWN_CHECKS, *of_segmenter) for place in places):
             yield key, value

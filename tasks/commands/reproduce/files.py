@@ -1,15 +1,17 @@
 """Write the outcome of a reproduction as Markdown, for people, and as JSON, for programs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from clipes.tasks.commands.reproduce.comparison import Comparison, Reproduction
+from clipes.tasks.ablation.tables.markdown_table import MISSING, signed, table_lines
+from clipes.tasks.commands.reproduce.comparison import ReproducedNumber, Reproduction
 from clipes.tasks.storage.run_files import RunFiles
 
 MARKDOWN_FILE, JSON_FILE = "reproduction.md", "reproduction.json"
-MINUS, MISSING = "\N{MINUS SIGN}", "\N{EN DASH}"
+COMMON = "Possible reasons for the differences in every row"
 COLUMNS = ("what", "split", "published", "measured", "difference", "reasons")
+NUMBERS = (2, 3, 4)  # places of the columns with numbers
 
 
 def write_files(found: Reproduction, files: RunFiles) -> str:
@@ -43,27 +45,30 @@ def reproduction_json(found: Reproduction) -> dict[str, Any]:
             "run": each.run,
             "reasons": list(each.reasons),
         }
-        for each in found.comparisons
+        for each in found.numbers
     ]
-    return {**asdict(found), "comparisons": rows}
+    return {**asdict(found), "numbers": rows}
 
 
 def table_rows(found: Reproduction) -> list[tuple[str, ...]]:
-    """Return the cells of the rows of the table, in the order of COLUMNS. The reasons are given by their numbers."""
+    """Return the cells of the rows of the table, in the order of COLUMNS.
+
+    The reasons are given by their numbers, without those that apply to every row.
+    """
     return [
         (
             each.published.what,
             _split(each),
             each.published.text,
             MISSING if each.measured is None else f"{each.measured:.1f}",
-            MISSING if each.difference is None else f"{each.difference:+.1f}".replace("-", MINUS),
+            MISSING if each.difference is None else signed(each.difference, 1),
             ", ".join(map(str, sorted(found.reasons[reason] for reason in each.reasons))),
         )
-        for each in found.comparisons
+        for each in found.numbers
     ]
 
 
-def _split(each: Comparison) -> str:
+def _split(each: ReproducedNumber) -> str:
     init = f", {each.published.init} weights" if each.published.init in ("imagenet", "coco") else ""
     return f"{each.published.split}{init}"
 
@@ -73,9 +78,13 @@ def markdown(found: Reproduction) -> str:
     parts = [
         f"# The paper's numbers on {found.data}",
         *found.photos,
-        _table(COLUMNS, table_rows(found)),
+        _section(COMMON, (f"- {each}" for each in found.common_reasons)),
+        "## Scores",
+        "\n".join(table_lines(COLUMNS, table_rows(found), NUMBERS)),
         "Scores are mIoU in %; differences are in points.",
-        _section("Possible reasons", (f"{number}. {reason}" for reason, number in found.reasons.items())),
+        _section(
+            "Possible reasons of single rows", (f"{number}. {reason}" for reason, number in found.reasons.items())
+        ),
         _section("Not measured", (f"- {each}" for each in found.left_out)),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
@@ -84,12 +93,3 @@ def markdown(found: Reproduction) -> str:
 def _section(title: str, lines: Iterable[str]) -> str:
     text = "\n".join(line.replace("\n", " ") for line in lines)
     return f"## {title}\n\n{text}" if text else ""
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    rule = "|".join(["---", "---", *["---:"] * 3, "---"])
-    return "\n".join([_line(columns), f"|{rule}|", *map(_line, rows)])
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from clipes.tasks.commands.check.checks import check_config
 from clipes.tasks.commands.finding import Finding
 from clipes.tasks.commands.reproduce.deviations import (
+    PAPER,
     check_overlap,
     check_settings,
     check_split_size,
@@ -13,8 +14,6 @@ from clipes.tasks.commands.reproduce.deviations import (
 )
 from clipes.tasks.commands.reproduce.paper_config import PaperRuns
 from clipes.tasks.runs.inputs.photos import list_evaluation, list_photos
-
-OF_THE_MACHINE = ("weights", "initial weights", "disk", "devices", "store")  # findings that change no score
 
 
 def check_reproduction(runs: PaperRuns) -> Iterator[Finding]:
@@ -36,22 +35,21 @@ def check_reproduction(runs: PaperRuns) -> Iterator[Finding]:
 
 
 def deviations(findings: Iterable[Finding]) -> tuple[str, ...]:
-    """Return the warnings among findings that may change a score."""
-    return tuple(
-        dict.fromkeys(each.detail for each in findings if each.works is None and each.what not in OF_THE_MACHINE)
-    )
+    """Return the warnings among findings that state a difference from the paper, in their order."""
+    return tuple(dict.fromkeys(each.detail for each in findings if each.works is None and each.what == PAPER))
 
 
 def _differences(runs: PaperRuns) -> Iterator[Finding]:
+    """Yield the comparison with the paper, the most important differences first: weights, photos, settings."""
     config, is_voc = runs.config, runs.config.dataset.format == "voc"
+    yield check_weights(config.clip)
     listing = list_photos(config)
     yield check_split_size(runs.data, config.dataset.split, listing)
     if config.train.enabled:
         evaluation = list_evaluation(config)
         yield check_split_size(runs.data, str(config.evaluation.split), evaluation)
-        yield from check_true_masks(evaluation, has_borders=is_voc)
+        yield from check_true_masks(evaluation, is_voc, "evaluation")
         yield from check_overlap(listing, evaluation)
     else:
-        yield from check_true_masks(listing, has_borders=is_voc)
-    yield check_weights(config.clip)
+        yield from check_true_masks(listing, is_voc)
     yield from check_settings(config, runs.paper)

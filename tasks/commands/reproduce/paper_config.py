@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from clipes.tasks.ablation.grid import Grid, load_grid
+from clipes.tasks.ablation.grid import Grid
+from clipes.tasks.ablation.grid_file import load_grid
 from clipes.tasks.inputs.configs import load_config
 from clipes.tasks.machine.shipped_files import CONFIGS
 from clipes_core.config.run import RunConfig

@@ -21,6 +21,7 @@ SIMILAR_PHOTO = "clipes used the only file whose name has the same letters in an
 SIMILAR_TRUTH = "clipes used the only true mask whose name has the same letters in another case or Unicode form"
 BACKSLASHES = "clipes read the backslashes in the path as slashes"
 MERGED = "{lines} lines name a photo of an earlier line with another label: each photo has the labels of all its lines"
+LEFT_OUT = "{photos} photos without labels are left out"
 
 logger = logging.getLogger(__name__)
 
@@ -35,12 +36,14 @@ class Listing:
         notes: remarks for the user about what clipes corrected.
         merged: number of lines that are neither photos nor rejects, because their labels were added to the photo of an
             earlier line.
+        left_out: number of photos without labels that are no part of the data set, because `empty` is leave_out.
     """
 
     photos: tuple[Photo, ...]
     rejects: tuple[Reject, ...]
     notes: tuple[str, ...] = ()
     merged: int = 0
+    left_out: int = 0
 
 
 def read_dataset(
@@ -56,12 +59,14 @@ def read_dataset(
             only once; None to keep none. A store that refuses them is no error.
 
     Returns:
-        The photos and the rejects. Each line of the split is either in one of these two tuples, or counted in `merged`.
+        The photos and the rejects. Each line of the split is either in one of these two tuples, or counted in `merged`
+        or in `left_out`.
 
     Raises:
         ConfigError: the format does not exist, or the format needs `root` and `root` is not set.
         DatasetError: the data set as a whole cannot be used. For example, a folder or the split is missing, the split
-            has no photos, a list file lacks a column, COCO's annotation file is broken, or a permission is missing.
+            has no photos, no photo has labels and `empty` is leave_out, a list file lacks a column, COCO's annotation
+            file is broken, or a permission is missing.
         TransientError: the network or a server fails.
     """
     layout = find_format(config.format)
@@ -72,14 +77,33 @@ def read_dataset(
         raise DatasetError(f"dataset.split: no photos in {config.split}; choose a split with photos")
     notes = _Notes([row.text for row in read_rows if isinstance(row, Remark)])
     unique = unique_rows(list(_with_files(entries, config, notes, store)))
-    photos = tuple(row for row in unique.rows if isinstance(row, Photo))
+    photos, left_out = _without_unlabelled([row for row in unique.rows if isinstance(row, Photo)], config)
+    if left_out:
+        notes.add_remark(f"{LEFT_OUT.format(photos=len(left_out))} (the first is {left_out[0].image_id})")
     _check_folders(config, photos)
     if unique.merged:
         notes.add_remark(f"{MERGED.format(lines=len(unique.merged))} (the first is {unique.merged[0]})")
     for note in notes.texts():
         logger.warning("%s", note)
     rejects = tuple(row for row in unique.rows if isinstance(row, Reject))
-    return Listing(photos, rejects, notes.texts(), len(unique.merged))
+    return Listing(photos, rejects, notes.texts(), len(unique.merged), len(left_out))
+
+
+def _without_unlabelled(photos: Sequence[Photo], config: DatasetConfig) -> tuple[tuple[Photo, ...], tuple[Photo, ...]]:
+    """Return the photos of the data set, and those that it leaves out because they have no labels.
+
+    Raises:
+        DatasetError: photos without labels are left out, and none has labels.
+    """
+    if config.empty != "leave_out":
+        return tuple(photos), ()
+    kept = tuple(photo for photo in photos if photo.class_ids)
+    if photos and not kept:
+        raise DatasetError(
+            f"none of the {len(photos)} photos of {config.split} has labels, and photos without labels are left out: "
+            "correct the labels, or set empty to background"
+        )
+    return kept, tuple(photo for photo in photos if not photo.class_ids)
 
 
 def check_split(config: DatasetConfig) -> None:

@@ -83,4 +83,4 @@ def list_evaluation(config: RunConfig, vocabulary: Vocabulary | None = None) -> 
 
 def evaluation_dataset(config: RunConfig) -> DatasetConfig:
     """Return the settings of the photos that the segmenter is scored on."""
-    return config.dataset.model_copy(update={**config.evaluation.photos, "empty": "background"})
+    return config.dataset.model_copy(update={**config.evaluation.photos, "empty": config.evaluation.empty})

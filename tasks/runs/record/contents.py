@@ -16,8 +16,10 @@ import pyarrow as pa
 from clipes.tasks.inputs.photos import Photo, Reject
 from clipes.tasks.machine.processes import started_at
 from clipes.tasks.plan.keys import validation_digest
+from clipes.tasks.plan.run_inputs import Ranking
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.prepared_run import PreparedRun
+from clipes.tasks.stages.registry import RANKINGS, ranking_of
 from clipes.tasks.stages.texts import TEXTS
 from clipes.tasks.storage.layout import location_in
 from clipes.tasks.storage.run_schemas.tables import MANIFEST_SCHEMA, REJECTS_SCHEMA, STATUS_SCHEMA
@@ -50,7 +52,7 @@ def run_json(run: PreparedRun) -> dict[str, Any]:
         "model_digest": run.inputs.model_digest,
         "precision": run.inputs.precision,
         **chosen_values(run),
-        "candidates": list(run.inputs.candidates or run.inputs.words),
+        **ranked_json(run.inputs.ranking),
         "photos": run.photos,
         "shards": run.inputs.shard_count,
         "rejected": len(run.rejects),
@@ -59,6 +61,26 @@ def run_json(run: PreparedRun) -> dict[str, Any]:
         "notes": list(run.notes),
         "vocabulary": run.inputs.vocabulary.model_dump(mode="json"),
     }
+
+
+def ranked_json(ranking: Ranking | None) -> dict[str, list[str]]:
+    """Return the entries of run.json that list the candidates of rankings, one entry for each kind of ranking.
+
+    Args:
+        ranking: what the run ranks; None if it ranks nothing.
+    """
+    return {kind.entry: list(ranking.candidates) if isinstance(ranking, kind) else [] for kind in RANKINGS}
+
+
+def ranked_before(last: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the entries of `ranked_json` from the run.json of an earlier run.
+
+    Earlier versions listed the candidates of all kinds in the entry `candidates`.
+    """
+    kind = ranking_of(last["until"])
+    if kind is not None and kind.entry not in last:
+        return ranked_json(kind(tuple(last.get("candidates", ()))))
+    return {kind.entry: last.get(kind.entry, []) for kind in RANKINGS}
 
 
 def begun_json(config: RunConfig, until: str) -> dict[str, Any]:

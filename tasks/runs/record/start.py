@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from clipes.tasks.runs.prepared_run import PreparedRun
-from clipes.tasks.runs.record.contents import manifest_table, run_json, time_now
+from clipes.tasks.runs.record.contents import manifest_table, ranked_before, ranked_json, run_json, time_now
 from clipes.tasks.runs.record.shard_count import recorded_count
 from clipes.tasks.storage.claims import Claim, claim_holder, claimed
 from clipes.tasks.storage.layout import (
@@ -104,7 +104,8 @@ def start_run(run: PreparedRun, claim: int) -> tuple[str, ...]:
         claim: number of the claim of its name.
 
     Returns:
-        The names of the settings that have changed: dotted config keys, `until` or `candidates`. The change is logged.
+        The names of the settings that have changed: dotted config keys, `until`, or the entry of run.json with the
+        candidates of a ranking. The change is logged.
 
     Raises:
         ConfigError: the name is that of an ablation.
@@ -171,9 +172,8 @@ def _check_not_running(files: RunFiles, last: Mapping[str, Any]) -> None:
 
 
 def _archive_if_changed(run: PreparedRun, files: RunFiles, last: Mapping[str, Any]) -> tuple[str, ...]:
-    before = {**_with_defaults(last["config"]), "until": last["until"], "candidates": last.get("candidates", [])}
-    ranked = list(run.inputs.candidates or run.inputs.words)
-    after = {**run.config.model_dump(mode="json"), "until": run.until, "candidates": ranked}
+    before = {**_with_defaults(last["config"]), "until": last["until"], **ranked_before(last)}
+    after = {**run.config.model_dump(mode="json"), "until": run.until, **ranked_json(run.inputs.ranking)}
     if run.config.execution.shards == "auto" or run.inputs.shard_count == recorded_count(last):
         after["execution"]["shards"] = before.get("execution", {}).get("shards")  # the user has not changed the number
     changed = tuple(_changed_keys(before, after))

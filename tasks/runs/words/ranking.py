@@ -88,7 +88,7 @@ def word_findings(store: ArtifactStore, uris: Iterable[str], inputs: RunInputs, 
     Args:
         store: store that holds the artifacts.
         uris: URIs of all artifacts of the stage.
-        inputs: inputs of the run, whose words are those of the request.
+        inputs: inputs of the run, whose candidates are the words of the request.
         request: what to rank.
 
     Raises:
@@ -96,7 +96,7 @@ def word_findings(store: ArtifactStore, uris: Iterable[str], inputs: RunInputs, 
         StageError: no photo, or no photo of a class of the request, could be encoded.
     """
     image_ids, logits = _read(store, uris, inputs)
-    columns = {word: place for place, word in enumerate(inputs.words)}
+    columns = {word: place for place, word in enumerate(inputs.candidates)}
     classes = tuple(_class_ranking(logits, inputs, columns, request, name) for name in request.classes)
     return WordFindings(classes, _seen(logits, inputs, request.background, image_ids) if request.background else ())
 

@@ -16,7 +16,7 @@ from clipes.tasks.plan.stage import Stage
 from clipes.tasks.stages.embeddings import EMBEDDINGS
 from clipes.tasks.stages.prompts import EMBEDDING_COLUMNS
 from clipes.tasks.stages.texts import TEXTS
-from clipes.tasks.stages.words.word_texts import WORD_TEXTS
+from clipes.tasks.stages.words.word_texts import WORD_TEXTS, RankingOfWords
 from clipes_core.errors import PhotoError
 from clipes_core.finite import OF_CLIP, check_finite
 
@@ -42,7 +42,8 @@ class WordScores(Stage):
     name, version = "word_scores", 1
     upstream = (EMBEDDINGS, TEXTS, WORD_TEXTS)
     row, kind, workers = WordScoresRow, PHOTO_ROWS, "cpu"
-    needs_labels = pooled = ranks_words = True
+    needs_labels = pooled = True
+    ranking = RankingOfWords
 
     @override
     def reads(self, _inputs: RunInputs) -> dict[str, Any]:

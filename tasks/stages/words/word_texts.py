@@ -1,29 +1,38 @@
 """The stage `word_texts`: the text features of words that a ranking compares."""
 
-from typing import Any
+from dataclasses import dataclass, replace
 
 from typing_extensions import override
 
-from clipes.tasks.plan.row_kinds import WORD_TEXT_ROWS
-from clipes.tasks.plan.run_inputs import RunInputs
-from clipes.tasks.plan.stage_keys import key_without_upstream
-from clipes.tasks.stages.texts import TEXTS, Texts
+from clipes.tasks.plan.run_inputs import Ranking, RunInputs
+from clipes.tasks.stages.texts import CandidateTexts
+from clipes.tasks.storage.layout import BACKGROUND_TABLE, SYNONYMS_TABLE
+from clipes_core.vocabulary import ClassEntry, Vocabulary
 
 
-class WordTexts(Texts):
+@dataclass(frozen=True)
+class RankingOfWords(Ranking):
+    """A ranking of words of classes, or of background words, by `clipes synonyms`."""
+
+    ranks = entry = "words"
+    files = f"{SYNONYMS_TABLE} or {BACKGROUND_TABLE}"
+
+    @override
+    def inputs_of(self, inputs: RunInputs, candidate: str) -> RunInputs:
+        """Return inputs whose vocabulary has a single text: a class with this word as its name."""
+        prompts = inputs.config.prompts.model_copy(update={"fusion": "sentence", "background": False})
+        config = inputs.config.model_copy(update={"prompts": prompts})
+        return replace(inputs, config=config, vocabulary=Vocabulary(classes=(ClassEntry(name=candidate),)))
+
+
+class WordTexts(CandidateTexts):
     """Does the work of `Texts` for each word, with one shard per word, as if the word were a vocabulary's only class.
 
     A ranking with further words therefore encodes only these, whatever the vocabulary says.
     """
 
-    name, kind, stored_as = "word_texts", WORD_TEXT_ROWS, TEXTS
-    ranks_words = True
-
-    @override
-    def reads(self, inputs: RunInputs) -> dict[str, Any] | None:
-        if not inputs.words or not inputs.config.prompts.templates:
-            return None
-        return {TEXTS.name: [key_without_upstream(TEXTS, inputs.with_word(word)) for word in inputs.words]}
+    name = "word_texts"
+    ranking = RankingOfWords
 
 
 WORD_TEXTS = WordTexts()

@@ -58,6 +58,7 @@ class RunJson(TypedDict):
     precision: str
     template: NotRequired[str | list[str] | None]
     candidates: NotRequired[list[Any]]
+    words: NotRequired[list[Any]]
     stage_keys: dict[str, str]
     photos: int
     shards: NotRequired[int]
@@ -187,6 +188,7 @@ class VariantRunJson(TypedDict):
     report: str | None
     metrics: dict[str, Any]
     failed: str | None
+    missing: NotRequired[dict[str, str]]
 
 
 class VariantJson(TypedDict):

@@ -67,9 +67,18 @@ def test_the_page_says_which_orders_of_the_paper_hold():
     lines = agreement_section({"good": good, "bad": bad})
     assert "1 of 2 orders agree" in " ".join(lines)
     assert lines[-2:] == [
-        "| good | refined CAM: MHSA < CAA | 68.2, 70.8 | 42.0, 42.5 | 1 of 2 | agrees |",
-        "| bad | refined CAM: MHSA < CAA | 68.2, 70.8 | 40.0, 30.0 | 0 of 1 | **disagrees** |",
+        "| **disagrees** | bad | refined CAM: MHSA < CAA | 68.2, 70.8 | 40.0, 30.0 | 0 of 1 | −10.0 |",
+        "| agrees | good | refined CAM: MHSA < CAA | 68.2, 70.8 | 42.0, 42.5 | 1 of 2 | +0.5 (−2.0 to +3.0) |",
     ]
+
+
+def test_an_order_that_two_grids_have_in_common_counts_once():
+    from benchmarks.results.grids import agreement_section
+
+    one, same, other = (table_of(refinements((0.4, 0.44), (caa, 0.42))) for caa in (0.43, 0.43, 0.44))
+    lines = agreement_section({"one": one, "same": same, "other": other})
+    assert "2 of 2 orders agree" in " ".join(lines)
+    assert [line.split(" | ")[1] for line in lines[-2:]] == ["one", "other"]
 
 
 def test_the_section_of_a_grid_has_its_table_and_names_only_disagreements():

@@ -11,8 +11,8 @@ from support.prepared import prepare_run
 from support.small_runs import make_run
 
 import clipes
+from clipes.tasks.inputs.configs import config_of_overrides
 from clipes.tasks.machine.shipped_files import CLIP_MODELS, CONFIGS
-from clipes_core.config.run import parse_config
 from clipes_core.errors import ConfigError, PhotoError, UsageError
 
 # Several classes, a photo that is larger than max_side, and photos of different sizes.
@@ -31,15 +31,16 @@ def made(tmp_path_factory, real_data, pool):
     folder = tmp_path_factory.mktemp("made")
     photos = [name for name in PHOTOS if (real_data / "JPEGImages" / f"{name}.jpg").is_file()]
     (folder / "few.txt").write_text("\n".join(photos))
-    config = parse_config(
+    config = config_of_overrides(
         {
             "name": "few",
             "store": str(folder / "store"),
             "dataset": {"root": str(real_data), "split": str(folder / "few.txt"), **SETTINGS["dataset"]},
             "clip": {"model": "clipes-demo", "pretrained": "clipes-demo", **SETTINGS["clip"]},
-            "cam": {"attention_blocks": 6, **SETTINGS["cam"]},
+            "cam": SETTINGS["cam"],
             "execution": {"shards": 1},
-        }
+        },
+        (),
     )
     return make_run(prepare_run(config, "masks"), pool)
 
@@ -143,6 +144,7 @@ def test_show_draws_the_mask_the_confidence_and_each_cam(masker, large_scene, mo
 
 def test_the_settings_of_the_model_come_with_it(masker):
     assert masker.config.cam.attention_blocks == 6
+    assert masker.config.prompts.template == "a bright photo of a {}."
     assert clipes.Masker(model="demo", cam={"attention_blocks": 7}).config.cam.attention_blocks == 7
 
 

@@ -162,6 +162,18 @@ def test_cams_of_several_views_equal_those_of_the_oracle(clip, real_data):
 
 
 @pytest.mark.slow
-def test_cams_of_rn50_with_random_weights_equal_those_of_the_oracle(real_data):
-    model = resnet_clip(architecture=open_clip.get_model_config("RN50-quickgelu"))
+@pytest.mark.parametrize("name", ["RN50-quickgelu", "RN101-quickgelu", "RN50x4-quickgelu"])
+def test_cams_of_openais_resnets_with_random_weights_equal_those_of_the_oracle(real_data, name):
+    architecture = open_clip.get_model_config(name)
+    model = resnet_clip(architecture=architecture | {"text_cfg": architecture["text_cfg"] | {"layers": 1}})
     assert_cams_like_the_oracle(model, [real_photo(real_data, REAL_PHOTOS[0])])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["RN50x16-quickgelu", "RN50x64-quickgelu"])
+def test_cams_of_wide_resnets_with_a_block_per_stage_equal_those_of_the_oracle(real_data, name):
+    """The networks of full depth would need gigabytes."""
+    architecture = open_clip.get_model_config(name)
+    vision, text = architecture["vision_cfg"] | {"layers": [1] * 4}, architecture["text_cfg"] | {"layers": 1}
+    model = resnet_clip(architecture=architecture | {"vision_cfg": vision, "text_cfg": text})
+    assert_cams_like_the_oracle(model, [real_photo(real_data, REAL_PHOTOS[0]).resize((250, 187))])

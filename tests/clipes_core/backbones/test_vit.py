@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from clipes_core.backbones.backbone import OPENAI_MEAN, OPENAI_STD, resize_positional_embedding
 from clipes_core.backbones.vit import VitBackbone
+from clipes_core.errors import WeightsError
 from clipes_core.vit.precision import PRECISIONS
 
 
@@ -67,6 +68,11 @@ def test_an_embedding_without_projection_is_the_pooled_token():
             rtol=1e-4,
             atol=1e-4,
         )
+
+
+def test_a_vit_with_a_class_token_has_no_attention_pooling():
+    with pytest.raises(WeightsError, match=r"^clip\.pooling attention: .*; set clip\.pooling to patch_mean or cls$"):
+        VitBackbone(tiny_visual(), "attention")
 
 
 @pytest.mark.parametrize("side_hw", [(32, 32), (200, 208), (256, 256)])

@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 from open_clip.timm_model import TimmModel
 from support.timm_networks import timm_clip
 from support.tiny_networks import normalised
+from timm.layers import Attention
 
 from clipes_core.backbones.kinds import open_backbone
 from clipes_core.backbones.vit import VitBackbone
@@ -94,6 +95,9 @@ def test_a_pooling_that_the_network_does_not_have_is_refused(network, pooling, p
         ("no_positions", "its image network has no absolute position embeddings"),
         ("rms_norm", "its blocks normalise with RmsNorm instead of LayerNorm"),
         ("maximum", "its image embedding comes from another kind of pooling (max)"),
+        ("mean_of_all", "its image embedding comes from another kind of pooling (avg)"),
+        ("patch_norm", "its image network finds the patches with several convolutions"),
+        ("no_last_norm", "its image network has not exactly one normalisation layer after the blocks"),
     ],
 )
 def test_networks_of_another_layout_are_refused_with_the_reason(network, reason):
@@ -101,6 +105,13 @@ def test_networks_of_another_layout_are_refused_with_the_reason(network, reason)
     assert timm_problem(visual) == reason
     with pytest.raises(WeightsError, match="expected a plain ViT of OpenCLIP or timm"):
         open_backbone(visual, "cls", "cpu", "fp32")
+
+
+@pytest.mark.parametrize("layout", [{"gated": True}, {"attn_head_dim": 16}], ids=str)
+def test_attention_layers_of_another_layout_are_refused(layout):
+    visual = timm_clip("clip").visual
+    visual.trunk.blocks[1].attn = Attention(64, 2, **layout)
+    assert timm_problem(visual) == "its attention layers have another layout"
 
 
 @pytest.mark.parametrize(

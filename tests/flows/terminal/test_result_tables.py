@@ -107,6 +107,12 @@ def test_the_status_of_a_running_training_shows_iterations(console):
     ]
 
 
+def test_the_status_of_an_ablation_has_no_table_of_stages(console):
+    run = {"name": "demo-t", "state": "running", "started": "now", "photos": 0, "error": None, "ablation": {"runs": []}}
+    print_status(console, RunStatus(run, [], None, 0, interrupted=False))
+    assert lines(console) == ["run demo-t: running, started now, 0 photos"]
+
+
 def test_the_status_of_a_failed_run_says_which_shards_were_not_run_and_why(console):
     run = {"name": "demo", "state": "failed", "started": "now", "photos": 9, "error": "cams shard 1: no room"}
     states = {"cams": ("completed", "failed"), "masks": ("not_run", "not_run", "cached")}

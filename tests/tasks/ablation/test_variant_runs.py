@@ -1,17 +1,21 @@
 """The runs of an ablation: their names and configs, and the refusals before anything runs."""
 
+import re
+
 import pytest
 from support.prepared import prepare_run
 
-from clipes.tasks.ablation.grid import load_grid
+from clipes.tasks.ablation.grid_file import load_grid
 from clipes.tasks.ablation.plan import plan_runs
 from clipes.tasks.ablation.variant_runs import (
     ablation_config,
     check_needs,
     left_out_line,
+    other_runs,
     variant_runs,
     with_known_figures,
 )
+from clipes.tasks.inputs.configs import load_config
 from clipes_core.errors import ConfigError
 
 GRID = """
@@ -40,8 +44,9 @@ def ablation(tmp_path, configs):
     return read
 
 
-def test_each_run_has_a_name_and_the_settings_of_its_variant_and_seed(ablation):
+def test_each_run_has_a_name_and_the_settings_of_its_variant_and_seed(ablation, configs):
     _, config, runs = ablation(GRID)
+    demo = load_config(str(configs / "demo.yaml"))
     assert config.name == "demo-my-grid"
     assert [run.config.name for run in runs] == [
         *(
@@ -56,8 +61,20 @@ def test_each_run_has_a_name_and_the_settings_of_its_variant_and_seed(ablation):
     assert {(run.config.cam.power, run.config.crf.enabled, run.config.train.enabled) for run in runs} == {
         (1, False, False)
     }
-    assert {run.config.prompts.template for run in runs} == {config.prompts.template}
+    assert {run.config.prompts.template for run in runs} == {demo.prompts.template}
     assert len(ablation(GRID, only=("CAA",))[2]) == 2
+
+
+def test_the_other_runs_are_those_of_variants_that_are_not_chosen_and_can_run(ablation):
+    grid, config, runs = ablation(PLAIN + "{A: {}, B: {cam.power: 1}, C: {cam.power: x}}", only=("A",))
+    assert [run.config.name for run in runs] == ["demo-my-grid-a"]
+    assert [run.config.name for run in other_runs(config, grid, ("A",))] == ["demo-my-grid-b"]
+
+
+def test_the_ablation_and_its_runs_have_the_same_date_and_time(ablation):
+    _, config, (run,) = ablation(PLAIN + "{A: {}}", name="mine-{date}-{time}")
+    assert re.fullmatch(r"mine-\d{4}-\d\d-\d\d-\d{6}", config.name)
+    assert run.config.name == f"{config.name}-a"
 
 
 @pytest.mark.parametrize(
@@ -133,6 +150,18 @@ def test_classes_that_the_data_set_lacks_are_left_out_with_a_line(ablation):
     assert shown.show == ("pseudo_mask", "initial_cam.boat")
     assert left_out_line(grid, runs[0].config) == "the data set has no train; these columns are left out"
     assert left_out_line(shown, runs[0].config) is None
+
+
+def test_a_grid_may_vary_the_vocabulary_and_shows_the_classes_of_each(ablation):
+    words = "{few: {dataset.classes: [boat, train]}, more: {dataset.classes: [boat, car, tree]}}"
+    figures = "initial_cam.boat, initial_cam.train, initial_cam.car, initial_cam.bird"
+    grid, _, runs = ablation(PLAIN.replace("[initial_cam]", f"[{figures}]") + words, "prompts.background=false")
+    configs = [run.config for run in runs]
+    assert [config.dataset.classes for config in configs] == [("boat", "train"), ("boat", "car", "tree")]
+    assert with_known_figures(grid, *configs).show == ("initial_cam.boat", "initial_cam.train", "initial_cam.car")
+    assert left_out_line(grid, *configs) == "the data set has no bird; these columns are left out"
+    with pytest.raises(ConfigError, match=r"^grid my grid: A: dataset\.classes.*\{'name': 'car'\}"):
+        ablation(PLAIN + "{A: {dataset.classes: [{name: car}]}}")
 
 
 def test_a_figure_that_is_left_out_does_not_decide_how_far_the_runs_go(ablation):

@@ -56,10 +56,11 @@ def test_a_completed_run_with_an_older_status_keeps_all_with_its_stage_keys(stor
     assert found(store) == []
 
 
-def test_a_run_that_ranks_templates_keeps_all_texts(store):
+@pytest.mark.parametrize("stage", ["candidate_texts", "word_texts"])
+def test_a_run_that_ranks_templates_or_words_keeps_all_texts(store, stage):
     artifact(store, "texts"), artifact(store, "texts", B)
     left = artifact(store, "cams", B)
-    run(store, state="failed", candidates=["a {}."], stage_keys={"candidate_texts": A})
+    run(store, state="failed", stage_keys={stage: A})
     assert found(store) == short_names(left)
 
 

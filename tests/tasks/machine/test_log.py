@@ -42,3 +42,18 @@ print(warnings)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("['low disk']\n", "clipes: started\nclipes: later\n")
+
+
+def test_each_message_of_a_block_is_written_once():
+    program = """
+import logging
+from clipes.tasks.machine.log import each_message_once, show_log
+show_log()
+logger = logging.getLogger("clipes.tasks.anything")
+with each_message_once():
+    for count in (4, 4, 5):
+        logger.info("%d shards", count)
+logger.info("4 shards")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr == "clipes: 4 shards\nclipes: 5 shards\nclipes: 4 shards\n"

@@ -14,7 +14,7 @@ import torch
 from open_clip.transformer import QuickGELU
 from support.web_server import Handler, serve
 
-from clipes.tasks.models.clip import find_weights, load_clip, weights_digest
+from clipes.tasks.models.clip import find_weights, has_weights, load_clip, weights_digest
 from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.errors import WeightsError
 
@@ -157,6 +157,18 @@ def test_unusable_values_of_pretrained_are_errors(function, model, pretrained, m
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("function", [load_clip, weights_digest, find_weights, has_weights])
+def test_weights_that_are_not_on_the_hub_are_refused_with_their_address(monkeypatch, function):
+    entry = {"url": "https://example.org/clip.pt", "mean": (0, 0, 0), "std": (1, 1, 1)}
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "ViT-B-32", {"elsewhere": entry})
+    with pytest.raises(WeightsError) as caught:
+        function(ClipConfig(model="ViT-B-32", pretrained="elsewhere"))
+    assert str(caught.value) == (
+        "clip.pretrained elsewhere: these weights of ViT-B-32 are not on the Hugging Face hub; download "
+        "https://example.org/clip.pt, and add --set clip.pretrained=FILE with the path of the file"
+    )
+
+
 DIGEST = """
 from clipes_core.config.run import ClipConfig; from clipes_core.errors import WeightsError
 from clipes.tasks.models.clip import weights_digest
@@ -211,6 +223,39 @@ def test_the_place_of_a_tag_is_found_without_a_download_and_later_in_the_cache(t
         shown = digest_of_the_default(tmp_path, url, PLACE).stdout.split()
     address = f"{url}/{REPOSITORY}/resolve/main/open_clip_model.safetensors"
     assert shown == ["None", "7", address, str(tmp_path / "hub"), "weights", "7"]
+
+
+HAS = """
+from clipes_core.config.run import ClipConfig
+from clipes.tasks.models.clip import has_weights, weights_digest
+before = has_weights(ClipConfig())
+weights_digest(ClipConfig())
+print(before, has_weights(ClipConfig()))
+"""
+
+
+def test_a_tag_is_on_this_host_once_it_has_been_downloaded(tmp_path):
+    with serve(Hub) as url:
+        assert digest_of_the_default(tmp_path, url, HAS).stdout.split() == ["False", "True"]
+
+
+def test_a_remote_file_is_on_this_host_once_it_has_been_copied(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    config = ClipConfig(pretrained="memory://has/clip.pt")
+    with fsspec.open(config.pretrained, "wb") as file:
+        file.write(b"weights")
+    assert not has_weights(config)
+    weights_digest(config)
+    assert has_weights(config)
+
+
+def test_other_weights_are_on_this_host_or_are_refused(seeded_weights):
+    assert has_weights(ClipConfig(pretrained="random:0"))
+    assert has_weights(ClipConfig(pretrained=str(seeded_weights)))
+    assert has_weights(ClipConfig(model="clipes-demo", pretrained="clipes-demo"))
+    for pretrained in ("openaii", "./none.pt"):
+        with pytest.raises(WeightsError, match="or a tag of ViT-B-16-quickgelu, found neither"):
+            has_weights(ClipConfig(pretrained=pretrained))
 
 
 def test_the_place_of_other_weights_is_found(seeded_weights, configs):

@@ -5,6 +5,8 @@ from support.plain_runs import Lengths, photo, run_inputs
 
 from clipes.tasks.plan.keys import content_key, digest
 from clipes.tasks.plan.row_kinds import CANDIDATE_TEXT_ROWS, EVALUATION_ROWS, PHOTO_ROWS, TEXT_ROWS, TRAINING_ROWS
+from clipes.tasks.stages.texts import RankingOfTemplates
+from clipes.tasks.stages.words.word_texts import RankingOfWords
 
 A, B, C = photo("a"), photo("b", truth=False), photo("c", class_ids=())
 ALL, TRUE, LABELLED = Lengths(), Lengths(needs_truth=True), Lengths(needs_labels=True)
@@ -70,7 +72,7 @@ def test_all_texts_are_in_one_shard():
 
 def test_texts_are_not_counted_in_the_progress():
     assert TEXT_ROWS.total(ALL, INPUTS) == 0
-    assert CANDIDATE_TEXT_ROWS.total(ALL, run_inputs(candidates=TEMPLATES)) == 3 * 3
+    assert CANDIDATE_TEXT_ROWS.total(ALL, run_inputs(ranking=RankingOfTemplates(TEMPLATES))) == 3 * 3
 
 
 def test_the_content_key_of_texts_depends_only_on_their_stage_key():
@@ -79,7 +81,7 @@ def test_the_content_key_of_texts_depends_only_on_their_stage_key():
 
 
 def test_each_candidate_template_has_its_own_shard():
-    inputs = run_inputs((A,), candidates=TEMPLATES)
+    inputs = run_inputs((A,), ranking=RankingOfTemplates(TEMPLATES))
     assert CANDIDATE_TEXT_ROWS.shards(ALL, inputs) == [0, 1, 2]
     templates = [CANDIDATE_TEXT_ROWS.shard_inputs(inputs, shard).config.prompts.template for shard in (0, 1, 2)]
     assert tuple(templates) == TEMPLATES
@@ -88,8 +90,18 @@ def test_each_candidate_template_has_its_own_shard():
     assert [CANDIDATE_TEXT_ROWS.artifact_shard(shard) for shard in (0, 2)] == [0, 0]
 
 
+def test_each_word_has_its_own_shard_of_one_text():
+    inputs = run_inputs((A,), ranking=RankingOfWords(("kitten", "tom")))
+    assert CANDIDATE_TEXT_ROWS.shards(ALL, inputs) == [0, 1]
+    own = CANDIDATE_TEXT_ROWS.shard_inputs(inputs, 1)
+    assert [entry.name for entry in own.vocabulary.classes] == ["tom"]
+    assert own.config.prompts.background is False
+    assert CANDIDATE_TEXT_ROWS.row_count(ALL, inputs, 1) == 1
+    assert CANDIDATE_TEXT_ROWS.shards_read_by(ALL, inputs, 7) == (0, 1)
+
+
 def test_only_sampled_stages_read_the_texts_of_a_sample_of_candidates():
-    inputs = run_inputs(candidates=TEMPLATES, sampled=("one {}.", "a {}."))
+    inputs = run_inputs(ranking=RankingOfTemplates(TEMPLATES), sampled=("one {}.", "a {}."))
     assert CANDIDATE_TEXT_ROWS.shards_read_by(ALL, inputs, 7) == (0, 1, 2)
     assert CANDIDATE_TEXT_ROWS.shards_read_by(Lengths(sampled=True), inputs, 7) == (2, 0)
 

@@ -114,8 +114,20 @@ def test_the_headline_counts_the_photos_to_check(facts, found, counted):
 
 def test_the_headline_of_a_run_without_masks_says_so(facts):
     assert headline(facts) == Note("warn", "This run has no pseudo masks.")
-    assert headline(updated(facts, {"until": "prompts"})).text == "This run ranks templates and makes no pseudo masks."
-    assert headline(updated(facts, {"until": "word_scores"})).text == "This run ranks words and makes no pseudo masks."
+
+
+@pytest.mark.parametrize(
+    ("until", "ranked", "files"),
+    [
+        ("prompts", "templates", "prompts.png and prompts.parquet"),
+        ("prompt_scores", "templates", "prompts.png and prompts.parquet"),
+        ("word_scores", "words", "synonyms.parquet or background_words.parquet"),
+    ],
+)
+def test_the_report_of_a_ranking_says_what_it_ranks_and_where_the_result_is(facts, until, ranked, files):
+    ranking = updated(facts, {"until": until})
+    assert headline(ranking).text == f"This run ranks {ranked} and makes no pseudo masks."
+    assert f"The ranking is in {files}, in the same folder as this report." in texts(ranking)
 
 
 def test_failed_and_missing_shards_are_counted_by_stage(facts):

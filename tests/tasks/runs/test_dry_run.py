@@ -5,10 +5,28 @@ import pytest
 from support.prepared import prepare_run, prepared
 from support.small_runs import make_run, photos_by_shard
 
+from clipes.tasks.machine.devices import gpu_slots
+from clipes.tasks.machine.worker_state import NetworkWorkers
 from clipes.tasks.plan.caching import Reuse
+from clipes.tasks.runs import preparation
 from clipes.tasks.runs.dry_run import plan_run
+from clipes.tasks.runs.inputs.photos import list_photos
 from clipes.tasks.runs.templates.ranking import template_ranking
 from clipes.tasks.stages.registry import STAGES
+
+
+def test_a_plan_without_weights_counts_each_row_that_needs_them_as_computed(tiny, pool):
+    tiny.add("a", "cat;dog")
+    tiny.add("b", "bird;dog")
+    config = tiny.config(execution={"shards": 1})
+    made = prepare_run(config, "masks")
+    make_run(made, pool)
+    assert set(computed(prepare_run(config, "masks")).values()) == {0}
+
+    workers = NetworkWorkers(gpu_slots(config.clip, config.execution), "missing: weights", "weights")
+    without = preparation.prepare_run(config, "masks", list_photos(config), workers)
+    assert computed(without) == {"texts": 45, "cams": 2, "masks": 2}
+    assert (without.missing_weights, made.missing_weights) == ("weights", "")
 
 
 @pytest.fixture

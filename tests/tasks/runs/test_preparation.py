@@ -1,10 +1,15 @@
+from dataclasses import dataclass
+
 import pytest
-from support.prepared import prepare_ranking, prepared
+from support.prepared import prepare, prepare_ranking, prepared
 from support.small_runs import photos_by_shard
 
+from clipes.tasks.plan.run_inputs import Ranking
 from clipes.tasks.plan.sharding import shard_of
-from clipes.tasks.stages.registry import STAGES
-from clipes.tasks.stages.texts import Texts
+from clipes.tasks.stages.embeddings import EMBEDDINGS
+from clipes.tasks.stages.prompts import Prompts
+from clipes.tasks.stages.registry import STAGES, run_names
+from clipes.tasks.stages.texts import CandidateTexts, Texts
 from clipes_core.errors import ConfigError
 
 
@@ -113,6 +118,43 @@ def test_a_ranking_reads_labelled_photos_and_scores_those_with_truth(six):
     }
     assert rows == {"embeddings": list("bcdef"), "prompts": list("bcdef"), "prompt_scores": ["b", "d"]}
     assert run.shards(STAGES["candidate_texts"]) == [0, 1]
+
+
+@dataclass(frozen=True)
+class RankingOfColours(Ranking):
+    """A kind of ranking that only this file knows: of words to put before the name of each class."""
+
+    ranks = entry = "colours"
+    files = "colours.parquet"
+
+    def inputs_of(self, inputs, candidate):
+        return inputs.with_template(f"a {candidate} {{}}.")
+
+
+class ColourTexts(CandidateTexts):
+    name, ranking = "colour_texts", RankingOfColours
+
+
+COLOUR_TEXTS = ColourTexts()
+
+
+class ColourScores(Prompts):
+    name, ranking = "colour_scores", RankingOfColours
+    upstream = (COLOUR_TEXTS, EMBEDDINGS)
+
+
+def test_a_new_kind_of_ranking_needs_only_its_own_class_and_its_stages(six, monkeypatch):
+    for stage in (COLOUR_TEXTS, ColourScores()):
+        monkeypatch.setitem(STAGES, stage.name, stage)
+
+    run = prepare(six.config(), RankingOfColours(("red", "blue")))
+
+    assert (run.stages, run.until) == (("embeddings", "colour_texts", "colour_scores"), "colour_scores")
+    assert list(run.keys) == list(run.stages)
+    assert run.shards(COLOUR_TEXTS) == [0, 1]
+    assert COLOUR_TEXTS.kind.shard_inputs(run.inputs, 1).config.prompts.template == "a blue {}."
+    assert "colour_scores" not in run_names()
+    assert "colour_texts" not in prepare_ranking(six.config(), ("a {}.",)).stages
 
 
 def test_a_stage_reads_the_texts_of_its_templates(six):

@@ -22,7 +22,9 @@ from clipes.tasks.machine.shipped_files import CLIP_MODELS
 from clipes.tasks.models.clip import weights_digest
 from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.stage_keys import key_without_upstream
-from clipes.tasks.stages.registry import STAGES, all_names, run_names, stage_keys
+from clipes.tasks.stages.registry import STAGES, all_names, ranking_of, run_names, stage_keys
+from clipes.tasks.stages.texts import RankingOfTemplates
+from clipes.tasks.stages.words.word_texts import RankingOfWords
 from clipes.tasks.training.recipes import read_recipe
 from clipes_core.config.crf import DenseCrfConfig
 from clipes_core.config.run import RunConfig, parse_config
@@ -170,7 +172,10 @@ def keys_of(config, vocabulary=None):
     slots = gpu_slots(config.clip, config.execution)
     digest_, precision = weights_digest(config.clip), clip_precision(config.clip, slots)
     recipe = read_recipe(config, 1 + len(known.classes), training_precision(config.train, slots))
-    return stage_keys(RunInputs(config, known, digest_, precision, *TEMPLATES, recipe, words=("fowl",)))
+    candidates, sampled = TEMPLATES
+    inputs = RunInputs(config, known, digest_, precision, RankingOfTemplates(candidates), sampled, recipe)
+    keys = stage_keys(inputs) | stage_keys(replace(inputs, ranking=RankingOfWords(("fowl",))))
+    return {name: keys[name] for name in STAGES if name in keys}
 
 
 def changed_stages(before, after):
@@ -250,7 +255,8 @@ def test_mu_changes_no_key_if_the_loss_reads_no_confidence():
 
 def inputs_of(template, candidates=(), sampled=()):
     config = parse_config(with_value(BASE, "prompts.template", template))
-    return RunInputs(config, Vocabulary.model_validate(VOCABULARY), "model", "fp32", candidates, sampled)
+    ranking = RankingOfTemplates(candidates) if candidates else None
+    return RunInputs(config, Vocabulary.model_validate(VOCABULARY), "model", "fp32", ranking, sampled)
 
 
 def test_stages_that_need_an_automatic_template_have_no_key_yet():
@@ -328,22 +334,25 @@ def test_a_new_version_changes_the_keys_of_the_stage_and_its_downstream(stage, e
 def test_stages_come_after_their_upstream():
     trained = ("segmenter", "segmenter_agreement", "segmenter_scores")
     assert run_names() == ("manifest", "texts", "cams", "masks", "true_masks", "mask_scores", DRAWN[1], *trained)
-    ranking = {name for name, stage in STAGES.items() if stage.ranks_templates or stage.ranks_words}
+    ranking = {name for name in STAGES if ranking_of(name) is not None}
     assert set(run_names()) | ranking == set(all_names())
     for stage in STAGES.values():
         assert all(all_names().index(read.name) < all_names().index(stage.name) for read in stage.upstream)
 
 
 def test_words_change_the_keys_of_their_stages_alone():
-    before, after = (replace(inputs_of("a {}."), words=words) for words in (("fowl",), ("fowl", "hawk")))
+    before, after = (
+        replace(inputs_of("a {}."), ranking=RankingOfWords(words)) for words in (("fowl",), ("fowl", "hawk"))
+    )
     assert changed_stages(stage_keys(before), stage_keys(after)) == WORDS
 
 
 def test_a_word_has_the_same_texts_whatever_the_vocabulary_and_the_fusion_are():
     texts = STAGES["texts"]
-    one = inputs_of("a {}.").with_word("fowl")
+    ranking = RankingOfWords(("fowl",))
+    one = ranking.inputs_of(inputs_of("a {}."), "fowl")
     other = parse_config(with_value(with_value(BASE, "prompts.template", "a {}."), "prompts.fusion", "cam"))
-    two = RunInputs(other, load_vocabulary("voc12"), "model", "fp32").with_word("fowl")
+    two = ranking.inputs_of(RunInputs(other, load_vocabulary("voc12"), "model", "fp32"), "fowl")
     assert key_without_upstream(texts, one) == key_without_upstream(texts, two)
 
 

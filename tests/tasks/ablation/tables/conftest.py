@@ -14,13 +14,22 @@ PUBLISHED = {
 
 @pytest.fixture
 def result_of():
-    """Return a function that makes a result: label -> metrics of each run, or the reason of its failure."""
+    """Return a function that makes a result: label -> metrics of each run, or the reason of its failure.
 
-    def result_of(metrics, **keys):
+    `missing` has label -> figure -> why the runs of the variant do not have the figure.
+    """
+
+    def result_of(metrics, missing=None, **keys):
         values = {"name": "table", "title": "A table", "variants": {label: {} for label in metrics}, **keys}
         grid = check_section(Grid, values)
         results = tuple(
-            VariantResult(each, tuple(_run(each, place, found) for place, found in enumerate(metrics[each.label])))
+            VariantResult(
+                each,
+                tuple(
+                    _run(each, place, found, (missing or {}).get(each.label, {}))
+                    for place, found in enumerate(metrics[each.label])
+                ),
+            )
             for each in grid.all_variants
         )
         return AblationResult(grid, "demo-table", "/store/runs/demo-table", "scenes, 6 photos", results)
@@ -28,11 +37,11 @@ def result_of():
     return result_of
 
 
-def _run(variant: Variant, place: int, found: dict | str) -> VariantRun:
+def _run(variant: Variant, place: int, found: dict | str, missing: dict[str, str]) -> VariantRun:
     name = f"demo-table-{variant.label}-{place}"
     failed, metrics = (found, {}) if isinstance(found, str) else (None, found)
     report = None if failed else f"/store/runs/{name}/report.html"
-    return VariantRun({"dataset.seed": place}, name, f"/store/runs/{name}", report, metrics, failed)
+    return VariantRun({"dataset.seed": place}, name, f"/store/runs/{name}", report, metrics, failed, missing)
 
 
 def scored(**mious):

@@ -46,6 +46,13 @@ def test_equal_numbers_of_the_paper_and_classes_of_a_variant_are_not_compared(re
     assert agreement_lines(table, every=True) == []
 
 
+def test_scores_without_a_seed_in_common_are_not_compared(result_of):
+    failed, scored = {}, {"refined_cam": {"miou": 0.4}}
+    published = {"A": {"refined_cam": "voc_train_mhsa"}, "B": {"refined_cam": "voc_train_caa"}}
+    metrics = {"A": [scored, failed], "B": [failed, scored]}
+    assert comparisons(table_of(result_of(metrics, show=["refined_cam"], published=published))) == []
+
+
 def test_a_tie_here_is_a_disagreement(result_of):
     metrics = {"refined_cam": {"miou": 0.4}}
     published = {"A": {"refined_cam": "voc_train_mhsa"}, "B": {"refined_cam": "voc_train_caa"}}
@@ -70,4 +77,4 @@ def test_only_runs_of_the_same_seed_are_compared(result_of):
     published = {"A": {"refined_cam": "voc_train_mhsa"}, "B": {"refined_cam": "voc_train_caa"}}
     metrics = {"A": [high, "out of memory", low], "B": [low, high]}
     (found,) = comparisons(table_of(result_of(metrics, show=["refined_cam"], published=published)))
-    assert (found.agreeing, found.runs) == (0, 1)
+    assert found.differences == pytest.approx((-10.0,))

@@ -1,6 +1,7 @@
 import pytest
 
 from clipes.tasks.ablation.tables.table import table_of
+from clipes.tasks.ablation.tables.wording import explanations
 
 
 def test_cells_hold_percent_the_paper_and_the_mean_difference_over_the_seeds(refinements):
@@ -36,6 +37,7 @@ def test_without_the_reference_there_are_no_differences(result_of):
     result = result_of({"A": [{"sharpness": 0.1}], "B": [{"sharpness": 0.2}]}, show=["sharpness"], reference="B")
     table = table_of(type(result)(result.grid, result.name, result.uri, result.data, result.variants[:1]))
     assert table.reference == ""
+    assert explanations(table) == ['Variants of the grid without a run so far: "B".']
     assert not table.differs(0)
     assert table.rows[0].cells[0].difference is None
 

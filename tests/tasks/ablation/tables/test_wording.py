@@ -1,3 +1,4 @@
+from clipes.tasks.ablation.tables.agreement import agreement_lines
 from clipes.tasks.ablation.tables.table import table_of
 from clipes.tasks.ablation.tables.wording import explanations, headings, problems, text_rows
 
@@ -52,3 +53,25 @@ def test_failed_runs_are_named_with_their_reasons(result_of):
         "demo-table-B-0 failed: out of memory",
         "demo-table-B-1 failed: out of memory",
     ]
+
+
+def test_a_figure_that_a_variant_cannot_have_is_a_dash_with_the_reason(result_of):
+    """Two variants without refinement, whose initial CAMs are not repeated as refined CAMs."""
+    caa = {"initial_cam": {"miou": 0.4}, "refined_cam": {"miou": 0.5, "class_iou": {"boat": 0.25}}}
+    without = {"refined_cam": "the CAMs are not refined"}
+    result = result_of(
+        {"A": [{"initial_cam": {"miou": 0.3}}], "B": [{"initial_cam": {"miou": 0.4}}], "CAA": [caa]},
+        missing={"A": without, "B": without},
+        show=["initial_cam", "refined_cam", "refined_cam.boat"],
+        reference="CAA",
+        published={"A": {"initial_cam": "voc_train_initial"}, "CAA": {"refined_cam": "voc_train_caa"}},
+    )
+    table = table_of(result)
+    assert text_rows(table)[0] == ["A", "30.0", "−10.0", "58.6", "–", "", "–"]
+    assert explanations(table)[-2:] == [
+        "The background score of a pixel is (1 - its largest CAM value)^p with the p of the best mIoU, as in the "
+        "authors' program: 1 to 10 for initial CAMs, 1 to 2 for refined CAMs. A small difference between the two may "
+        "come from this choice alone.",
+        'There is no refined CAM of "A", "B", because the CAMs are not refined.',
+    ]
+    assert agreement_lines(table, every=True) == []

@@ -20,7 +20,7 @@ from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.errors import ErrorKind
 
 
-def listing(count, labelled=None, rejected=0):
+def listing(count, labelled=None, rejected=0, left_out=0):
     photos = tuple(
         Photo(f"photo_{number}", f"/photos/{number}.jpg", 1, "", (1,) if labelled is None or number < labelled else ())
         for number in range(count)
@@ -28,7 +28,7 @@ def listing(count, labelled=None, rejected=0):
     rejects = tuple(
         Reject(f"bad_{number}", "/bad.jpg", "manifest", ErrorKind.MISSING, "no file") for number in range(rejected)
     )
-    return Listing(photos, rejects)
+    return Listing(photos, rejects, left_out=left_out)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def listing(count, labelled=None, rejected=0):
     [
         ("voc12", "train", listing(1464)),
         ("voc12", "/lists/train.txt", listing(1460, rejected=4)),
-        ("coco14", "train2014", listing(82_083, labelled=82_081)),
+        ("coco14", "train2014", listing(82_081, left_out=702)),
     ],
 )
 def test_a_split_of_the_papers_size_is_accepted(data, split, photos):
@@ -57,6 +57,17 @@ def test_another_split_is_a_warning_that_names_the_list(split, count, words):
     finding = check_split_size("voc12", split, listing(count))
     assert finding.works is None
     assert words in finding.detail
+
+
+def test_photos_without_labels_are_no_part_of_the_papers_splits_of_coco():
+    finding = check_split_size("coco14", "val2014", listing(40_504, labelled=40_137))
+    assert finding.works is None
+    assert "val2014 has 40504 photos, 367 of them without labels, but the paper's val2014 has 40137 with labels" in (
+        finding.detail
+    )
+    rejects = tuple(Reject(f"{number}", "", "manifest", ErrorKind.NO_OBJECTS, "no labels") for number in range(367))
+    assert check_split_size("coco14", "val2014", replace(listing(40_137), rejects=rejects)).works
+    assert "train2017" in check_split_size("coco14", "val2014", listing(117_266, left_out=1021)).detail
 
 
 def with_truth(folder, name, ids):
@@ -83,10 +94,13 @@ def test_photos_without_true_masks_are_counted(tmp_path):
     assert "nothing can be compared" in finding.detail
 
 
-def test_photos_whose_true_masks_are_drawn_from_annotations_are_not_missing_them():
+def test_true_masks_that_clipes_draws_from_annotations_are_a_difference_but_not_missing():
     annotated = Annotations(AnnotationSource("/instances.json", "", ()), b"", "")
     photos = tuple(replace(photo, annotations=annotated) for photo in listing(2).photos)
-    assert not list(check_true_masks(Listing(photos, ()), has_borders=False))
+    (finding,) = check_true_masks(Listing(photos, ()), has_borders=False, section="evaluation")
+    assert finding.works is None
+    assert "the true masks are drawn from COCO's annotations" in finding.detail
+    assert "set evaluation.truth to their folder" in finding.detail
 
 
 def test_photos_in_both_splits_are_named():
@@ -122,3 +136,9 @@ def test_only_settings_that_may_change_a_score_are_named(tmp_path):
         "cam.scales.1 is 1.0; the paper's value is None",
         "dataset.sample limits the photos to 9",
     ]
+    few = ("train.iterations=9",)
+    assert [each.detail for each in check_settings(config(*few), config())] == [
+        "train.iterations is 9; the paper's value is None"
+    ]
+    without = ("train.enabled=false",)
+    assert not list(check_settings(config(*few, *without), config(*without)))

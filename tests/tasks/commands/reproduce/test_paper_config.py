@@ -1,5 +1,6 @@
 import pytest
 
+from clipes.tasks.ablation.settings import flat_settings
 from clipes.tasks.commands.reproduce.paper_config import MASKS_SPLIT, check_data_name, paper_runs
 from clipes.tasks.inputs.paper.published import published_number
 from clipes_core.errors import ConfigError
@@ -17,8 +18,10 @@ def test_the_numbers_of_a_grid_belong_to_its_photos_and_scores(data, part, tmp_p
             number = published_number(number_id, label)
             assert (number.data, number.split, number.figure) == (data, split, figure)
             (variant,) = (each for each in runs.grid.all_variants if each.label == label)
-            refine = (number.settings or {}).get("cam.refine", "caa")
-            assert figure == "initial_cam" or variant.settings.get("cam.refine", "caa") == refine
+            values = flat_settings(config.model_dump(mode="json")) | variant.settings
+            assert number.settings is not None
+            assert {key: values[key] for key in number.settings} == number.settings
+            assert values["crf.enabled"] or figure.startswith("initial_cam")
 
 
 def test_the_settings_of_the_user_replace_those_of_the_paper(tmp_path):

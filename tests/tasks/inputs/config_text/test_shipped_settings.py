@@ -17,6 +17,7 @@ def blocks(**sections):
 def test_a_model_brings_its_settings():
     assert blocks(clip=DEMO) == 6
     assert blocks(clip=DEMO, cam={"power": 1}) == 6
+    assert with_model_settings(parse_config({"name": "a", "clip": DEMO})).prompts.template == "a bright photo of a {}."
 
 
 def test_a_stated_value_counts_even_if_it_is_the_default():

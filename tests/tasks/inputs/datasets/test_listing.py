@@ -52,6 +52,19 @@ def test_photos_without_objects_are_kept_or_rejected_as_configured(folder, anima
     assert second.kind == ErrorKind.MISSING
 
 
+def test_photos_without_labels_can_be_left_out_and_are_counted(folder, animals):
+    folder.write({"list.txt": "a.jpg\nb.jpg dog\nc.jpg\ngone.jpg cat", "a.jpg": "", "b.jpg": "", "c.jpg": ""})
+
+    listing = read(f"{folder.uri}/list.txt", animals, empty="leave_out")
+
+    assert [photo.image_id for photo in listing.photos] == ["b"]
+    assert [reject.kind for reject in listing.rejects] == [ErrorKind.MISSING]
+    assert (listing.left_out, listing.notes) == (2, ("2 photos without labels are left out (the first is a)",))
+    folder.write({"list.txt": "a.jpg\nc.jpg"})
+    with pytest.raises(DatasetError, match=r"none of the 2 photos .+ has labels, and photos without labels"):
+        read(f"{folder.uri}/list.txt", animals, empty="leave_out")
+
+
 def test_photos_and_rejects_add_up_to_the_lines_of_the_list(folder, animals):
     lines = [f"{number % 40}.jpg {number % 40 % 6}" for number in range(100)]
     folder.write({"list.txt": "\n".join(lines), **{f"{number}.jpg": "" for number in range(30)}})

@@ -1,11 +1,12 @@
 """Every model of OpenCLIP is either supported, or refused with a reason."""
 
+import dataclasses
 import re
 
 import open_clip
 import pytest
 
-from clipes.tasks.models.clip_models.support import unsupported
+from clipes.tasks.models.clip_models.support import VISION_SWITCHES, unsupported
 
 REFUSED = {
     r"its image network has rotary position embeddings": r"EVA02-[BL]-.*|PE-Core-.*",
@@ -51,14 +52,13 @@ def test_the_weights_of_openai_metaclip_and_dfn_belong_to_supported_models():
 @pytest.mark.parametrize(
     ("switch", "reason"),
     [
-        ("qk_norm", "its attention layers normalise queries and keys"),
-        ("scale_attn", "its blocks normalise the output of attention"),
-        ("scale_fc", "its MLPs contain a normalisation layer"),
+        *VISION_SWITCHES.items(),
         ("attentional_pool", "its image embedding comes from OpenCLIP's attention pooling with many queries"),
     ],
 )
 def test_layers_that_openais_vit_does_not_have_are_refused(switch, reason):
     vision = {"image_size": 48, "layers": 2, "width": 64, "patch_size": 16}
     architecture = {"embed_dim": 48, "vision_cfg": vision | {switch: True}, "text_cfg": {"layers": 1}}
+    assert switch in {field.name for field in dataclasses.fields(open_clip.CLIPVisionCfg)}
     assert unsupported(architecture) == reason
     assert unsupported(architecture | {"vision_cfg": vision}) is None

@@ -18,10 +18,14 @@ from clipes.tasks.runs.record.contents import (
     REPORTED_PACKAGES,
     chosen_values,
     manifest_table,
+    ranked_before,
+    ranked_json,
     rejects_table,
     run_json,
     time_now,
 )
+from clipes.tasks.stages.texts import RankingOfTemplates
+from clipes.tasks.stages.words.word_texts import RankingOfWords
 from clipes_core.config.run import parse_config
 from clipes_core.errors import ErrorKind
 from clipes_core.vocabulary import Vocabulary
@@ -43,13 +47,30 @@ def test_run_json_identifies_the_process():
 
 
 def test_run_json_holds_the_inputs_of_the_run():
-    run = run_of("texts", "cams", candidates=TEMPLATES)
+    run = run_of("texts", "cams", ranking=RankingOfTemplates(TEMPLATES))
     begun = json.loads(json.dumps(run_json(run), allow_nan=False))
     assert (begun["until"], begun["photos"], begun["rejected"]) == ("cams", 2, 1)
     assert (begun["model_digest"], begun["precision"]) == ("digest of weights", "fp32")
     assert begun["candidates"] == list(TEMPLATES)
     assert parse_config(begun["config"]) == run.config
     assert Vocabulary.model_validate(begun["vocabulary"]) == VOCABULARY
+
+
+@pytest.mark.parametrize(
+    ("until", "ranking", "candidates", "words"),
+    [
+        ("masks", None, [], []),
+        ("masks", RankingOfTemplates(TEMPLATES), [*TEMPLATES], []),  # prompts.template is auto
+        ("prompt_scores", RankingOfTemplates(TEMPLATES), [*TEMPLATES], []),
+        ("word_scores", RankingOfWords(("kitten",)), [], ["kitten"]),
+    ],
+)
+def test_run_json_lists_the_candidates_by_the_kind_of_ranking(until, ranking, candidates, words):
+    expected = {"candidates": candidates, "words": words}
+    assert ranked_json(ranking) == expected
+    assert ranked_before({"until": until, **expected}) == expected
+    of_earlier_version = {"until": until, "candidates": candidates + words}
+    assert ranked_before(of_earlier_version) == expected
 
 
 def test_run_json_lists_the_versions_of_packages():
@@ -75,14 +96,15 @@ def test_a_given_template_is_recorded_with_the_stage_keys(template):
 
 def test_an_automatic_template_is_recorded_after_it_is_chosen():
     ranking = ("candidate_texts", "embeddings", "prompts")
-    run = run_of(*ranking, "texts", "cams", template="auto", candidates=TEMPLATES)
+    run = run_of(*ranking, "texts", "cams", template="auto", ranking=RankingOfTemplates(TEMPLATES))
     before, after = chosen_values(run), chosen_values(run.with_inputs(run.inputs.with_template("the {}.")))
     assert (before["template"], after["template"]) == (None, "the {}.")
     assert (list(before["stage_keys"]), list(after["stage_keys"])) == ([*ranking], [*ranking, "texts", "cams"])
 
 
 def test_a_ranking_has_no_template():
-    assert chosen_values(run_of("candidate_texts", "prompts", candidates=TEMPLATES))["template"] is None
+    run = run_of("candidate_texts", "prompts", ranking=RankingOfTemplates(TEMPLATES))
+    assert chosen_values(run)["template"] is None
 
 
 def test_the_manifest_has_a_row_per_photo_with_its_shard():

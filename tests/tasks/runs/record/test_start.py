@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from support.damage import flip
-from support.prepared import prepare_ranking
+from support.prepared import prepare_ranking, prepare_word_ranking
 from support.small_runs import run_files
 
 from clipes.tasks.plan.caching import Reuse
@@ -164,6 +164,17 @@ def test_changed_candidates_archive_the_ranking(tiny, prepared):
     assert run_files(first).find("prompts.png") is None  # a run first removes the files it will write
     assert start_run(other, 1) == ("candidates",)
     assert run_files(first).read_run()["template"] is None
+
+
+def test_changed_words_archive_the_ranking(tiny, prepared):
+    prepared()
+    first, same, other = (prepare_word_ranking(tiny.config(), words) for words in (("tern",), ("tern",), ("fowl",)))
+    with record_run(first):
+        pass
+    run = run_files(first).read_run()
+    assert (run["candidates"], run["words"]) == ([], ["tern"])
+    assert start_run(same, 1) == ()
+    assert start_run(other, 1) == ("words",)
 
 
 def test_a_run_of_an_older_version_with_fewer_keys_is_not_archived(prepared):

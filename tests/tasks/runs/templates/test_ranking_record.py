@@ -19,6 +19,7 @@ from clipes.tasks.runs.templates.ranking_record import (
 from clipes.tasks.stages.embeddings import EMBEDDINGS, EmbeddingsRow
 from clipes.tasks.stages.prompt_scores import MEASURED, PROMPT_SCORES, PromptScoresRow
 from clipes.tasks.stages.prompts import PROMPTS, PromptsRow
+from clipes.tasks.stages.texts import RankingOfTemplates
 from clipes.tasks.storage.run_schemas.tables import RANKING_SCHEMA, RANKING_SCORES_SCHEMA
 from clipes_core.errors import ArtifactError, ErrorKind, PhotoError, StageError
 from clipes_core.template_ranking import RankedTemplate
@@ -36,7 +37,7 @@ EMBEDDED = EmbeddingsRow(image_id="a", class_ids=(1,), embedding=(1.0,), logit_s
 
 @pytest.fixture
 def run(tmp_path):
-    inputs = run_inputs((photo("a"),), candidates=TEMPLATES, sampled=TEMPLATES[:2])
+    inputs = run_inputs((photo("a"),), ranking=RankingOfTemplates(TEMPLATES), sampled=TEMPLATES[:2])
     return plain_run(str(tmp_path), inputs, ("embeddings", "prompts", "prompt_scores"))
 
 

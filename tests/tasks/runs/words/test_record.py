@@ -9,7 +9,7 @@ from clipes.tasks.runs.words.request import Candidate, WordRequest
 from clipes.tasks.stages.embeddings import EMBEDDINGS, EmbeddingsRow
 from clipes.tasks.stages.texts import TextRow
 from clipes.tasks.stages.words.word_scores import WORD_SCORES, WordScoresRow
-from clipes.tasks.stages.words.word_texts import WORD_TEXTS
+from clipes.tasks.stages.words.word_texts import WORD_TEXTS, RankingOfWords
 from clipes.tasks.storage.run_schemas.tables import BACKGROUND_SCHEMA, SYNONYMS_SCHEMA
 from clipes_core.errors import ErrorKind, PhotoError, StageError
 
@@ -28,7 +28,7 @@ def write(tmp_path):
     """Return a function that writes the rows of two shards, and returns the run and its ledger."""
 
     def write(request, *shards):
-        inputs = run_inputs((photo("a"),), words=request.words)
+        inputs = run_inputs((photo("a"),), ranking=RankingOfWords(request.words))
         run = plain_run(str(tmp_path), inputs, ("embeddings", "texts", "word_texts", "word_scores"))
         records = [write_artifact(run.store.uri, WORD_SCORES, rows, shard) for shard, rows in enumerate(shards)]
         embedded = EmbeddingsRow(image_id="a", class_ids=(1,), embedding=(1.0,), logit_scale=100.0)
