@@ -57,7 +57,7 @@ def test_a_data_set_without_usable_photos_is_reported(estimate, tmp_path):
     (tmp_path / "two.txt").write_text("missing\nalso_missing\n")
     failed = estimate("--set", f"dataset.split={tmp_path / 'two.txt'}")
     assert failed.returncode == 2
-    assert failed.stderr.startswith("clipes: dataset: no photo can be used; reason for the first of 2: ")
+    assert failed.stderr.startswith("clipes: dataset: no photo can be used; reason for the first of 2 rejects: ")
     assert failed.stderr.count("\n") == 1
 
 

@@ -41,11 +41,16 @@ def _sampled(listing: Listing, count: int | None) -> Listing:
 
 def _check_labels(listing: Listing) -> None:
     if listing.photos and not any(photo.class_ids for photo in listing.photos):
-        reasons = [f"; reason for the first of {len(listing.rejects)} rejects: {row.reason}" for row in listing.rejects]
         raise DatasetError(
             f"none of the {len(listing.photos)} photos has a label, so every mask would be all background: correct "
-            f"dataset.format, dataset.split or the labels{''.join(reasons[:1])}"
+            f"dataset.format, dataset.split or the labels{first_reason(listing)}"
         )
+
+
+def first_reason(listing: Listing) -> str:
+    """Return the end of an error message that states why the first photo was rejected; empty without rejects."""
+    reasons = [f"; reason for the first of {len(listing.rejects)} rejects: {row.reason}" for row in listing.rejects[:1]]
+    return "".join(reasons)
 
 
 def count_evaluation(config: RunConfig) -> int:
