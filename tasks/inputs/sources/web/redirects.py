@@ -15,6 +15,8 @@ def check_redirects_of(url: URL) -> Callable[[Any, Any], Any]:
 
     A list may come from somebody else, and a redirect must not let its author read from servers that only this machine
     can reach. Servers in the internet are permitted, because many servers redirect to a network that delivers files.
+
+    The middleware raises StorageError for a refused redirect.
     """
     permitted = {url.origin(), url.with_scheme("https").origin()}
 
