@@ -14,7 +14,8 @@ import torch
 from open_clip.transformer import QuickGELU
 from support.web_server import Handler, serve
 
-from clipes.tasks.models.clip import find_weights, has_weights, load_clip, weights_digest
+from clipes.tasks.models.clip import load_clip, weights_digest
+from clipes.tasks.models.clip_models.pretrained import find_weights, has_weights
 from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.errors import WeightsError
 
@@ -210,7 +211,8 @@ def test_a_tag_is_downloaded_once_and_then_used_without_the_hub(tmp_path):
 
 PLACE = """
 from clipes_core.config.run import ClipConfig
-from clipes.tasks.models.clip import find_weights, weights_digest
+from clipes.tasks.models.clip import weights_digest
+from clipes.tasks.models.clip_models.pretrained import find_weights
 before = find_weights(ClipConfig())
 weights_digest(ClipConfig())
 after = find_weights(ClipConfig())
@@ -227,7 +229,8 @@ def test_the_place_of_a_tag_is_found_without_a_download_and_later_in_the_cache(t
 
 HAS = """
 from clipes_core.config.run import ClipConfig
-from clipes.tasks.models.clip import has_weights, weights_digest
+from clipes.tasks.models.clip import weights_digest
+from clipes.tasks.models.clip_models.pretrained import has_weights
 before = has_weights(ClipConfig())
 weights_digest(ClipConfig())
 print(before, has_weights(ClipConfig()))
