@@ -128,11 +128,7 @@ def _prepared(
         evaluation=divide_into_shards(evaluation.photos, count),
         shard_count=count,
     )
-    drawn = (inputs.shards, TRUE_MASKS), (inputs.evaluation, EVALUATION_TRUE_MASKS)
-    left_out = {stage.name for shards, stage in drawn if not _any_annotations(shards)}
-    stages = tuple(name for name in stages if name not in left_out)
-    if not {TRUE_MASKS.name, EVALUATION_TRUE_MASKS.name}.isdisjoint(stages):
-        inputs = with_true_masks(inputs, config.store)
+    inputs, stages = _with_drawn_masks(inputs, stages)
     rejects = (*listing.rejects, *evaluation.rejects)
     notes = (*listing.notes, *(f"evaluation: {note}" for note in evaluation.notes))
     store = ListedStore(config.store)
@@ -140,6 +136,13 @@ def _prepared(
     warn_of_unknown_words(config)
     warn_of_time_limit(run.own_stages(), {} if reuse.fresh else run.keys, inputs, store)
     return run
+
+
+def _with_drawn_masks(inputs: RunInputs, stages: tuple[str, ...]) -> tuple[RunInputs, tuple[str, ...]]:
+    """Let photos with annotations read the true masks that the run draws; leave out stages that have none to draw."""
+    drawn = {TRUE_MASKS.name: inputs.shards, EVALUATION_TRUE_MASKS.name: inputs.evaluation}
+    left = tuple(name for name in stages if name not in drawn or _any_annotations(drawn[name]))
+    return (inputs if drawn.keys().isdisjoint(left) else with_true_masks(inputs, inputs.config.store)), left
 
 
 def _any_annotations(shards: Shards) -> bool:
