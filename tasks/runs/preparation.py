@@ -93,6 +93,19 @@ def prepare_ranking(
     return run.with_inputs(run.inputs.with_sample(sample_of(with_truth, scored_photos)))
 
 
+def training_recipe(config: RunConfig, slots: Sequence[WorkerSlot]) -> "Recipe | None":
+    """Return the recipe of a run's training; None if the run trains no segmenter.
+
+    Args:
+        config: configuration of the run.
+        slots: slots of the GPU workers.
+
+    Raises:
+        UsageError: the MMSegmentation config cannot be used.
+    """
+    return _recipe(config, checked_vocabulary(config), slots) if config.train.enabled else None
+
+
 def _stages_of(ranking: Ranking) -> tuple[str, ...]:
     """Return the names of the stages that every ranking of this kind needs: its own ones, and those that they read."""
     own = [each for each in STAGES.values() if each.ranking and isinstance(ranking, each.ranking) and not each.sampled]
