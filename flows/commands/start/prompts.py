@@ -64,7 +64,7 @@ def prompts(
         with announce("loading the ranking"):
             from clipes.flows.flow_runs import keep_sigterm_handler
             from clipes.flows.rankings.templates import prompt_selection
-            from clipes.flows.terminal.template_tables import print_selection
+            from clipes.flows.terminal.rankings.template_tables import print_selection
 
         flow, scored = keep_sigterm_handler(prompt_selection), miou_templates if with_miou else 0
         with explain_resume():

@@ -95,7 +95,7 @@ def synonyms(
         with announce("loading the ranking"):
             from clipes.flows.flow_runs import keep_sigterm_handler
             from clipes.flows.rankings.words import word_ranking
-            from clipes.flows.terminal.word_tables import print_word_ranking
+            from clipes.flows.terminal.rankings.word_tables import print_word_ranking
 
         flow = keep_sigterm_handler(word_ranking)
         ranking = server.record(lambda resumes: flow(loaded, request, fresh and not resumes, verify, retry_errors))

@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 
 from clipes.flows.rankings.templates import PromptSelection
+from clipes.flows.terminal.rankings.template_tables import print_selection
 from clipes.flows.terminal.result_tables import print_exported, print_garbage, print_metrics, print_plan, print_status
-from clipes.flows.terminal.template_tables import print_selection
 from clipes.tasks.commands.export.request import Exported
 from clipes.tasks.commands.garbage import GarbageCount
 from clipes.tasks.inputs.photos import Reject
