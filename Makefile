@@ -69,6 +69,9 @@ deploy: $(INSTALLED)
 browser:
 	command -v chromium > /dev/null || (apt-get update && apt-get install --yes --no-install-recommends chromium)
 
+# Without compiled files, each of the hundreds of processes that the tests start would compile all modules.
+test test-slow: export PYTHONDONTWRITEBYTECODE =
+
 test: setup
 	$(BIN)/python -m pytest tests/flows tests -m "not slow" $(ON_TWO_CORES)
 

@@ -7,7 +7,7 @@ from benchmarks.results.calls import CONFIG, Clipes, shipped
 from benchmarks.results.paragraphs import items, paragraph
 from clipes.tasks.ablation.result import AblationResult
 from clipes.tasks.ablation.tables.agreement import Comparison, comparisons
-from clipes.tasks.ablation.tables.columns import MINUS
+from clipes.tasks.ablation.tables.markdown_table import signed
 from clipes.tasks.ablation.tables.table import AblationTable, table_of
 from clipes.tasks.ablation.tables.text_files import markdown_table
 from clipes.tasks.ablation.tables.wording import explanations, findings, problems
@@ -113,9 +113,8 @@ def _comparison_row(grid: str, each: Comparison) -> str:
 
 
 def _differences(each: Comparison) -> str:
-    lowest, highest = min(each.differences), max(each.differences)
-    ends = f" ({lowest:+.1f} to {highest:+.1f})" if len(each.differences) > 1 else ""
-    return f"{mean(each.differences):+.1f}{ends}".replace("-", MINUS)
+    average, *ends = (signed(of(each.differences), 1) for of in (mean, min, max))
+    return f"{average} ({' to '.join(ends)})" if len(each.differences) > 1 else average
 
 
 def _losses(result: AblationResult, table: AblationTable) -> list[str]:

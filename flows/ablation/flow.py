@@ -11,16 +11,10 @@ from clipes.tasks.ablation.finished_runs import completed_run, earlier_results
 from clipes.tasks.ablation.grid import Grid
 from clipes.tasks.ablation.record import record_ablation
 from clipes.tasks.ablation.result import AblationResult, VariantRun
+from clipes.tasks.ablation.shown_figures import left_out_line, with_known_figures
 from clipes.tasks.ablation.tables.table import table_of
 from clipes.tasks.ablation.tables.text_files import markdown
-from clipes.tasks.ablation.variant_runs import (
-    PlannedVariantRun,
-    check_needs,
-    left_out_line,
-    other_runs,
-    variant_runs,
-    with_known_figures,
-)
+from clipes.tasks.ablation.variant_runs import PlannedVariantRun, check_needs, other_runs, variant_runs
 from clipes.tasks.inputs.configs import resolve_config, with_date_and_time
 from clipes.tasks.inputs.flow_parameter import ConfigParameter
 from clipes.tasks.storage.layout import run_uri
@@ -53,11 +47,12 @@ def ablation(config: ConfigParameter, grid: Grid, only: tuple[str, ...] = (), fr
     config = with_date_and_time(config)  # once, so that the ablation and its runs have the same date and time
     runs, common = variant_runs(config, grid, only), resolve_config(config)
     check_needs(common, grid)
-    configs = [run.config for run in runs]
+    others = other_runs(config, grid, only)
+    configs = [run.config for run in (*runs, *others)]
     if line := left_out_line(grid, *configs):
         logger.info("%s", line)
     grid = with_known_figures(grid, *configs)
-    earlier = earlier_results(other_runs(config, grid, only), grid)
+    earlier = earlier_results(others, grid)
     with record_ablation(common, grid, runs, earlier) as record:
         for number, run in enumerate(runs, start=1):
             logger.info("run %d of %d: %s", number, len(runs), run.config.name)

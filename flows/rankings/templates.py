@@ -103,7 +103,7 @@ def choose_template(run: PreparedRun, record: RunRecord, scheduler: Scheduler) -
         best.sharpness,
         counted(ranking),
     )
-    run = run.with_inputs(run.inputs.with_template(best.template))
+    run = run.with_inputs(run.inputs.with_prompts(template=best.template))
     record.choose(run)
     return run
 

@@ -10,7 +10,8 @@ from clipes.flows.estimation import Estimate
 from clipes.flows.terminal.ablation_plan import print_ablation_plan
 from clipes.flows.terminal.check_lines import print_check
 from clipes.flows.terminal.estimate_table import print_estimate
-from clipes.tasks.ablation.variant_runs import variant_runs, with_known_figures
+from clipes.tasks.ablation.shown_figures import with_known_figures
+from clipes.tasks.ablation.variant_runs import variant_runs
 from clipes.tasks.commands.estimate.forecast import Forecast
 from clipes.tasks.commands.finding import Finding
 from clipes.tasks.commands.reproduce.paper_config import PaperRuns

@@ -1,21 +1,25 @@
 """The results of an ablation's runs that have completed, in this call or in an earlier one."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+import numpy as np
 
 from clipes.tasks.ablation.figures import SHARPNESS
 from clipes.tasks.ablation.grid import Grid
 from clipes.tasks.ablation.result import VariantRun
-from clipes.tasks.ablation.sharpness import run_sharpness
 from clipes.tasks.ablation.variant_runs import PlannedVariantRun
+from clipes.tasks.stages.cams import CAMS
 from clipes.tasks.stages.registry import run_names
+from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.layout import REPORT_FILE, run_uri
 from clipes.tasks.storage.run_files import RunFiles
 from clipes.tasks.storage.run_status import check_belongings
 from clipes_core.config.run import RunConfig, parse_config
 from clipes_core.errors import ArtifactError, ConfigError
 from clipes_core.evaluation.scored import REFINED_CAM
+from clipes_core.template_ranking import sharpness
 
 WITHOUT_EFFECT = {"name", "store", "execution", "report"}  # parts of a config that do not change the figures
 
@@ -105,3 +109,26 @@ def missing_figures(config: RunConfig) -> dict[str, str]:
     if not config.cam.softmax:
         missing[SHARPNESS] = "the scores of the CAMs are logits (cam.softmax=false)"
     return missing
+
+
+def run_sharpness(config: RunConfig) -> float | None:
+    """Return the sharpness of the template of a finished run (CLIP-ES sec. 3.2), at least 0; None if no photo has CAMs.
+
+    Args:
+        config: config of the run. Its CAMs come from a softmax.
+
+    Raises:
+        ArtifactError: a file of the run cannot be read.
+        StorageError: the store refuses access.
+        TransientError: the store does not answer.
+    """
+    rows = RunFiles(config.store, config.name).read_status()
+    uris = [row["artifact"] for row in rows if row["stage"] == CAMS.name and row["artifact"]]
+    scores = list(_scores(config.store, uris))
+    return float(sharpness(scores)[0]) if scores else None
+
+
+def _scores(store_uri: str, uris: list[str]) -> Iterator[np.ndarray]:
+    """Yield the (1, K) scores of each photo that has CAMs."""
+    for table in ArtifactStore(store_uri).read_all(uris, ["scores"]):
+        yield from (np.asarray([scores]) for scores in table["scores"].to_pylist() if scores)

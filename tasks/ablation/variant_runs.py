@@ -3,22 +3,17 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
-from clipes.tasks.ablation.figures import class_of, stage_of
+from clipes.tasks.ablation.figures import stage_of
 from clipes.tasks.ablation.grid import Grid, Variant, chosen_variants, slug
 from clipes.tasks.ablation.settings import Settings, flat_settings, nested_settings
 from clipes.tasks.inputs.config_text.overrides import parse_override
 from clipes.tasks.inputs.configs import config_of_values, read_config, with_date_and_time
 from clipes.tasks.runs.inputs.checks import check_request
-from clipes.tasks.runs.inputs.vocabulary import checked_vocabulary
 from clipes.tasks.stages.registry import STAGES
 from clipes_core.config.run import NAME_LENGTH, RunConfig
 from clipes_core.errors import ConfigError
-
-BACKGROUND = "background"
-SIMILAR = 0.75  # of two names, at least: boot and boat, but not car and cat
 
 
 @dataclass(frozen=True)
@@ -151,24 +146,6 @@ def _described(run: PlannedVariantRun) -> str:
     return " ".join([repr(run.variant.label), *(f"{key}={value}" for key, value in run.seed.items())])
 
 
-def with_known_figures(grid: Grid, *configs: RunConfig) -> Grid:
-    """Return the grid without the figures of classes that no vocabulary has.
-
-    Args:
-        grid: the grid.
-        configs: configs of its runs. Without those of all runs, the grid must not vary the vocabulary.
-
-    Raises:
-        ConfigError: the vocabularies have the class of none of the figures.
-    """
-    classes = _classes(configs)
-    known = tuple(figure for figure in grid.show if (class_of(figure) or BACKGROUND) in classes)
-    if not known:
-        missing = _missing_classes(grid, classes)
-        raise ConfigError(f"grid {grid.name}: show: the data set has no {missing}; show a figure that it has")
-    return grid.model_copy(update={"show": known})
-
-
 def check_needs(config: RunConfig, grid: Grid) -> None:
     """Raise ConfigError if the config does not have a setting that the grid needs."""
     values = flat_settings(config.model_dump(mode="json"))
@@ -198,28 +175,3 @@ def _overlap(key: str, other: str) -> bool:
 
 def _of_grid(grid: Grid, place: str, error: ConfigError) -> str:
     return "\n".join(f"grid {grid.name}: {place}: {line}" for line in str(error).splitlines())
-
-
-def left_out_line(grid: Grid, *configs: RunConfig) -> str | None:
-    """Return a line on the figures that `with_known_figures` leaves out; None if there are none."""
-    missing = _missing_classes(grid, _classes(configs))
-    return f"the data set has no {missing}; these columns are left out" if missing else None
-
-
-def _classes(configs: Iterable[RunConfig]) -> tuple[str, ...]:
-    """Return the classes of all vocabularies of these configs, the background first."""
-    vocabularies = {str(config.dataset.classes): config for config in configs}
-    return tuple(
-        dict.fromkeys([BACKGROUND, *(each for one in vocabularies.values() for each in checked_vocabulary(one).ids)])
-    )
-
-
-def _missing_classes(grid: Grid, known: tuple[str, ...]) -> str:
-    """Return the classes of figures that are not known, each with a known class of a similar name, if any."""
-    named = dict.fromkeys(class_of(figure) or BACKGROUND for figure in grid.show)
-    return ", ".join(f"{each}{_hint(each, known)}" for each in named if each not in known)
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    similar = get_close_matches(name, [*known], n=1, cutoff=SIMILAR)
-    return f" (did you mean {similar[0]}?)" if similar else ""

@@ -52,11 +52,17 @@ class _Collector(logging.Handler):
 
 
 @contextmanager
-def each_message_once() -> Iterator[None]:
-    """Write each message in the block to standard error only once."""
-    seen = set[str]()
+def each_message_once(*loggers: str) -> Iterator[None]:
+    """Write each message in the block to standard error only once.
+
+    Args:
+        loggers: names of the loggers below `clipes` to which this applies, also to those below them; none for all.
+    """
+    seen, places = set[str](), tuple(f"{LOGGER}.{name}." for name in loggers) or ("",)
 
     def is_new(record: logging.LogRecord) -> bool:
+        if not f"{record.name}.".startswith(places):
+            return True
         message, known = record.getMessage(), len(seen)
         seen.add(message)
         return len(seen) > known

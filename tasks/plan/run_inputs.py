@@ -124,9 +124,9 @@ class RunInputs:
         chosen = sample_of(with_truth, self.config.train.validate_photos)
         return tuple(with_truth[image_id] for image_id in sorted(chosen))
 
-    def with_template(self, template: str) -> "RunInputs":
-        """Return a copy of these inputs in which `config.prompts.template` is replaced."""
-        prompts = self.config.prompts.model_copy(update={"template": template})
+    def with_prompts(self, **values: Any) -> "RunInputs":
+        """Return a copy of these inputs in which values of `config.prompts` are replaced."""
+        prompts = self.config.prompts.model_copy(update=values)
         return replace(self, config=self.config.model_copy(update={"prompts": prompts}))
 
     def of_candidate(self, number: int) -> "RunInputs":

@@ -69,7 +69,7 @@ def plan_run(run: PreparedRun, earlier: set[str] | None = None) -> list[StagePla
         lines.append(_line(stage, own.values()))
         if stage is PROMPTS and run.chooses_template and all(shard.cached for shard in own.values()):
             best = template_ranking(run.store, [shard.uri for shard in own.values()], run.inputs.candidates).best
-            run = run.with_inputs(run.inputs.with_template(best))
+            run = run.with_inputs(run.inputs.with_prompts(template=best))
     return lines
 
 

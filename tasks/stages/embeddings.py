@@ -1,15 +1,16 @@
 """The stage `embeddings`: encodes each photo with CLIP. An embedding does not depend on the template."""
 
-from collections.abc import Iterator
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from typing_extensions import override
 
 from clipes.tasks.plan.jobs import ShardJob
 from clipes.tasks.plan.row_kinds import PHOTO_ROWS
-from clipes.tasks.plan.row_schema import PhotoRow, column
+from clipes.tasks.plan.row_schema import PhotoRow, check_upstream, column
 from clipes.tasks.plan.run_inputs import Ranking, RunInputs
 from clipes.tasks.plan.stage import Stage
 from clipes_core.errors import PhotoError
@@ -80,6 +81,43 @@ class Embeddings(Stage):
 
 
 EMBEDDINGS = Embeddings()
+COLUMNS = ("image_id", "status", "error", "class_ids", "embedding", "logit_scale")
+Scorer = Callable[["np.ndarray", tuple[int, ...], float], Mapping[str, tuple[float, ...]]]
+
+
+class ScoresOfEmbeddings(Stage):
+    """A stage that scores each photo by its embedding, without opening the photo. The row has a column `class_ids`."""
+
+    kind, workers = PHOTO_ROWS, "cpu"
+    needs_labels = pooled = True
+
+    @override
+    def reads(self, _inputs: RunInputs) -> dict[str, Any]:
+        return {}  # the upstream keys cover everything that the result depends on
+
+    @abstractmethod
+    def scorer(self, job: ShardJob) -> Scorer:
+        """Return a function that computes the scores of a photo, as column -> values.
+
+        Its arguments are the (D,) float32 embedding of the photo, the data set ids of its classes, and CLIP's logit
+        scale. It raises PhotoError if the photo cannot be scored.
+        """
+
+    @override
+    def rows(self, job: ShardJob) -> Iterator[PhotoRow]:
+        """Compute the scores of a shard's photos from their embeddings."""
+        import numpy as np
+
+        score, scored_row = self.scorer(job), cast(Any, self.row)
+        for row in job.upstream_rows(EMBEDDINGS, COLUMNS):
+            image_id, class_ids = row["image_id"], tuple(row["class_ids"])
+            try:
+                check_upstream(row, "embedding")
+                scores = score(np.asarray(row["embedding"], np.float32), class_ids, row["logit_scale"])
+            except PhotoError as error:
+                yield scored_row.failed(image_id, error, class_ids=class_ids)
+                continue
+            yield scored_row(image_id=image_id, class_ids=class_ids, **scores)
 
 
 def _embeddings(backbone: "Backbone", batch: "list[Loaded]") -> "Job[list[np.ndarray]]":

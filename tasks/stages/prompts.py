@@ -1,24 +1,16 @@
 """The stage `prompts`: the score that each candidate template gives to each class of a photo."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from typing_extensions import override
 
 from clipes.tasks.plan.jobs import ShardJob
-from clipes.tasks.plan.row_kinds import PHOTO_ROWS
-from clipes.tasks.plan.row_schema import PhotoRow, check_upstream, column
-from clipes.tasks.plan.run_inputs import RunInputs
-from clipes.tasks.plan.stage import Stage
-from clipes.tasks.stages.embeddings import EMBEDDINGS
+from clipes.tasks.plan.row_schema import PhotoRow, column
+from clipes.tasks.stages.embeddings import EMBEDDINGS, Scorer, ScoresOfEmbeddings
 from clipes.tasks.stages.texts import CANDIDATE_TEXTS, RankingOfTemplates
-from clipes_core.errors import PhotoError
 from clipes_core.template_ranking import CandidateFeatures
-
-EMBEDDING_COLUMNS = ("image_id", "status", "error", "class_ids", "embedding", "logit_scale")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,33 +26,22 @@ class PromptsRow(PhotoRow):
     scores: tuple[float, ...] = column("list<float32>", ())
 
 
-class Prompts(Stage):
-    """Computes the scores of all candidate templates from the photos' embeddings, without opening a photo."""
+class Prompts(ScoresOfEmbeddings):
+    """Computes the scores of all candidate templates."""
 
     name, version = "prompts", 1
     upstream = (CANDIDATE_TEXTS, EMBEDDINGS)
-    row, kind, workers = PromptsRow, PHOTO_ROWS, "cpu"
-    needs_labels = True
-    pooled = True
+    row = PromptsRow
     ranking = RankingOfTemplates
 
     @override
-    def reads(self, _inputs: RunInputs) -> dict[str, Any]:
-        return {}  # the upstream keys cover everything that the result depends on
-
-    @override
-    def rows(self, job: ShardJob) -> Iterator[PromptsRow]:
-        """Compute the scores of all candidate templates for a shard's photos, from the photos' embeddings."""
+    def scorer(self, job: ShardJob) -> Scorer:
         texts = _candidate_features(job.store.uri, job.upstream_uris(CANDIDATE_TEXTS))
-        for row in job.upstream_rows(EMBEDDINGS, EMBEDDING_COLUMNS):
-            image_id, class_ids = row["image_id"], tuple(row["class_ids"])
-            try:
-                check_upstream(row, "embedding")
-                scores = texts.scores(np.asarray(row["embedding"], np.float32), class_ids, row["logit_scale"])
-            except PhotoError as error:
-                yield PromptsRow.failed(image_id, error, class_ids=class_ids)
-                continue
-            yield PromptsRow(image_id=image_id, class_ids=class_ids, scores=tuple(scores.ravel().tolist()))
+
+        def score(embedding: np.ndarray, class_ids: tuple[int, ...], scale: float) -> dict[str, tuple[float, ...]]:
+            return {"scores": tuple(texts.scores(embedding, class_ids, scale).ravel().tolist())}
+
+        return score
 
 
 PROMPTS = Prompts()

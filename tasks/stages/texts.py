@@ -118,7 +118,7 @@ class RankingOfTemplates(Ranking):
 
     @override
     def inputs_of(self, inputs: RunInputs, candidate: str) -> RunInputs:
-        return inputs.with_template(candidate)
+        return inputs.with_prompts(template=candidate)
 
 
 class CandidateTexts(Texts):

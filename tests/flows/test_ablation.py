@@ -56,7 +56,7 @@ def test_the_plan_counts_a_shared_artifact_once(ablated):
 
 @pytest.mark.slow
 def test_the_plan_logs_a_message_about_all_runs_once(ablated):
-    assert ablated[2].stderr.count("6 shards instead of execution.shards=8, because there are only 6 photos") == 1
+    assert ablated[2].stderr.count("4 shards instead of execution.shards=8, because there are only 6 photos") == 1
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from clipes.tasks.storage.run_files import RunFiles
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-PHOTOS = 36
+PHOTOS = 20
 TIME_LIMIT_S = 20  # a part is written after a second
 
 
@@ -27,12 +27,13 @@ def clipes(clipes_process):
 def arguments(tmp_path_factory, configs, seeded_weights):
     """Return the arguments of a run with one shard, whose CRF takes most of a second per photo."""
     root, image_ids = tmp_path_factory.mktemp("large"), tuple(f"scene_{number:02}" for number in range(PHOTOS))
-    write_voc_scenes(root, image_ids, scale=6)
+    write_voc_scenes(root, image_ids, scale=4)
     write_split(root, "large", image_ids)
     return (
         *("run", str(configs / "voc12.yaml")),
         *settings(f"dataset.root={root}", "dataset.split=large", f"clip.pretrained={seeded_weights}"),
-        *settings("crf.iter_max=100", "crf.device=cpu", "execution.shards=1", "train.enabled=false"),
+        *settings("crf.iter_max=100", "crf.bi_xy_std=2", "crf.device=cpu"),
+        *settings("execution.shards=1", "train.enabled=false"),
     )
 
 
@@ -90,12 +91,12 @@ def test_a_shard_that_takes_longer_than_its_time_limit_is_made_in_one_attempt(cl
     )
     done = clipes(
         *(*arguments, "--store", str(store)),
-        *settings(f"execution.shard_timeout_s={seconds / 4}", "execution.retries=0"),
+        *settings(f"execution.shard_timeout_s={seconds / 3}", "execution.retries=0"),
         timeout=800,
     )
     assert done.returncode == 0, done.stderr
     # The number of stops depends on the speed of this run. test_killed_shards.py has a stage whose speed is known.
-    assert f"masks shard 0: stopped after {seconds / 4:g} s: raise execution.shard_timeout_s" in done.stderr
+    assert f"masks shard 0: stopped after {seconds / 3:g} s: raise execution.shard_timeout_s" in done.stderr
     assert rows(store) == rows(undisturbed)
 
 

@@ -21,7 +21,7 @@ TINY = settings(
     "train.iterations=2",
     "train.validate_every=0",
     "execution.shards=1",
-    "execution.runner.kind=inline",
+    "execution.loader_workers=0",  # processes forked from this one take seconds to end
     "report.gallery=0",
     "report.further=0",
 )

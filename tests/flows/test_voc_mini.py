@@ -40,23 +40,42 @@ def ids(png):
     return np.array(Image.open(io.BytesIO(png)))
 
 
-def test_all_photos_get_masks_and_a_rerun_computes_nothing(clipes, real_data, configs, golden):
-    arguments = (
-        "run",
-        str(configs / "voc12.yaml"),
-        *settings(
-            f"dataset.root={real_data}",
-            "dataset.split=train",
-            f"clip.pretrained={golden / 'small_vit.pt'}",
-            "crf.enabled=false",
-            "train.enabled=false",
-        ),
-    )
+@pytest.fixture(scope="module")
+def arguments_of(tmp_path_factory, real_data, configs, golden):
+    """Return a function of a number of photos that returns the arguments of a run on them in one shard."""
+    folder = tmp_path_factory.mktemp("splits")
+
+    def arguments_of(count):
+        split = folder / f"{count}.txt"
+        split.write_text("".join(f"{image_id}\n" for image_id in listed_ids(real_data)[:count]))
+        return (
+            *("run", str(configs / "voc12.yaml")),
+            *settings(f"dataset.root={real_data}", f"dataset.split={split}", "execution.shards=1"),
+            *settings(f"clip.pretrained={golden / 'small_vit.pt'}", "crf.enabled=false", "train.enabled=false"),
+        )
+
+    return arguments_of
+
+
+def listed_ids(real_data):
+    return (real_data / "ImageSets" / "Segmentation" / "train.txt").read_text().split()
+
+
+def peak_memory(clipes):
+    """Return the peak memory of the stage `cams` in the last run [MiB]."""
+    return json.loads(run_file(clipes, "metrics.json").read_text())["stages"]["cams"]["peak_memory_mib"]
+
+
+def test_all_photos_get_masks_memory_does_not_grow_with_them_and_a_rerun_computes_nothing(
+    clipes, real_data, arguments_of
+):
+    """Compare the memory with that of 38 photos: the pixels of a photo take 2 MB and must not stay in memory."""
+    arguments = arguments_of(228)
     done = clipes(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
 
     masks = {row["image_id"]: row for row in rows_of(clipes, "masks")}
-    assert sorted(masks) == sorted((real_data / "ImageSets" / "Segmentation" / "train.txt").read_text().split())
+    assert sorted(masks) == sorted(listed_ids(real_data))
     assert len(masks) == 228
     for image_id, row in masks.items():
         assert row["status"] == "ok", row["error"]
@@ -71,6 +90,7 @@ def test_all_photos_get_masks_and_a_rerun_computes_nothing(clipes, real_data, co
         assert all(0 <= iou <= 1 for iou in metrics[scored]["class_iou"].values())
     for stage in ("cams", "masks", "mask_scores"):
         assert metrics["stages"][stage]["computed_rows"] == 228
+    memory_of_all = peak_memory(clipes)
 
     again = clipes(*arguments)
     assert again.returncode == 0, again.stderr
@@ -78,33 +98,14 @@ def test_all_photos_get_masks_and_a_rerun_computes_nothing(clipes, real_data, co
     metrics = json.loads(run_file(clipes, "metrics.json").read_text())
     assert all(stage["computed_rows"] == 0 for stage in metrics["stages"].values())
 
-
-def test_memory_does_not_grow_with_the_number_of_photos(clipes, real_data, configs, golden):
-    """Compare 228 with 38 photos: the pixels of a photo take 2 MB in the network and must not stay in memory."""
-    ids_listed = (real_data / "ImageSets" / "Segmentation" / "train.txt").read_text().split()
-    split = clipes.folder / "some.txt"
-
-    def peak_memory(count):
-        split.write_text("\n".join(ids_listed[:count]) + "\n")
-        done = clipes(
-            "run",
-            str(configs / "voc12.yaml"),
-            "--fresh",
-            "--until",
-            "cams",
-            *settings(f"dataset.root={real_data}", f"dataset.split={split}"),
-            *settings(f"clip.pretrained={golden / 'small_vit.pt'}", "execution.shards=1"),
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(run_file(clipes, "metrics.json").read_text())["stages"]["cams"]["peak_memory_mib"]
-
-    assert peak_memory(228) < peak_memory(38) + 150
+    some = clipes(*arguments_of(38), "--fresh", "--until", "cams")
+    assert some.returncode == 0, some.stderr
+    assert memory_of_all < peak_memory(clipes) + 150
 
 
 def test_vit_b16_makes_masks_in_less_than_3_gib(clipes, real_data, configs):
     """Run ViT-B/16 in float32 and a dense CRF with ten iterations on a few photos of several sizes."""
-    ids_listed = (real_data / "ImageSets" / "Segmentation" / "train.txt").read_text().split()
-    (clipes.folder / "few.txt").write_text("\n".join(ids_listed[::29]) + "\n")
+    (clipes.folder / "few.txt").write_text("\n".join(listed_ids(real_data)[::29]) + "\n")
     done = clipes(
         "run",
         str(configs / "voc12.yaml"),

@@ -33,13 +33,8 @@ def ablate(
 ) -> None:
     """Run the variants of a grid, and compare them in a table. To resume an ablation, repeat the command."""
     from clipes.tasks.ablation.grid_file import load_grid
-    from clipes.tasks.ablation.variant_runs import (
-        ablation_config,
-        check_needs,
-        left_out_line,
-        variant_runs,
-        with_known_figures,
-    )
+    from clipes.tasks.ablation.shown_figures import left_out_line, with_known_figures
+    from clipes.tasks.ablation.variant_runs import ablation_config, check_needs, variant_runs
 
     loaded = load_grid(grid)
     given = {key: value for key, value in {"name": name, "store": store}.items() if value is not None}

@@ -12,6 +12,8 @@ from clipes.tasks.machine.log import each_message_once
 from clipes.tasks.machine.terminal import announce
 from clipes_core.errors import StageError
 
+# The loggers about what all runs share. The events of a run are logged each time, also if they are the same.
+OF_INPUTS = ("tasks.inputs", "tasks.models", "tasks.runs.preparation", "tasks.runs.record.shard_count")
 SAMPLE = 24  # photos that the forecast measures
 
 
@@ -55,7 +57,7 @@ def reproduce(
         from clipes.tasks.commands.reproduce.files import write_files
         from clipes.tasks.storage.run_files import RunFiles
 
-    with each_message_once():
+    with each_message_once(*OF_INPUTS):
         parts = choose_parts(data, overrides or (), given, segmenter, partial(print_part_check, out))
         if parts is None:
             raise typer.Exit(BAD_USAGE)

@@ -20,9 +20,8 @@ class RankingOfWords(Ranking):
     @override
     def inputs_of(self, inputs: RunInputs, candidate: str) -> RunInputs:
         """Return inputs whose vocabulary has a single text: a class with this word as its name."""
-        prompts = inputs.config.prompts.model_copy(update={"fusion": "sentence", "background": False})
-        config = inputs.config.model_copy(update={"prompts": prompts})
-        return replace(inputs, config=config, vocabulary=Vocabulary(classes=(ClassEntry(name=candidate),)))
+        vocabulary = Vocabulary(classes=(ClassEntry(name=candidate),))
+        return replace(inputs.with_prompts(fusion="sentence", background=False), vocabulary=vocabulary)
 
 
 class WordTexts(CandidateTexts):

@@ -136,11 +136,14 @@ def test_the_photos_to_check_are_counted():
 
 @pytest.mark.slow
 def test_the_page_is_written_from_tiny_runs(tmp_path, server_environment):
-    settings = ("dataset.count=4", "evaluation.count=2", "train.iterations=2", "execution.shards=1")
+    settings = (
+        *("dataset.count=4", "evaluation.count=2", "train.iterations=2", "execution.shards=1"),
+        *("execution.loader_workers=0", "execution.runner.kind=inline"),
+    )
     call = [
         *(sys.executable, "-m", "benchmarks.results", "--seeds", "0", "--check-seeds", "0", "--train-seeds", "0"),
         *("--grids", "pooling", "table7", "--store", str(tmp_path / "store"), "--to", str(tmp_path / "results.md")),
-        *(word for setting in (*settings, "execution.runner.kind=inline") for word in ("--set", setting)),
+        *(word for setting in settings for word in ("--set", setting)),
     ]
     done = subprocess.run(
         call, cwd=ROOT, env={**os.environ, **server_environment}, capture_output=True, text=True, timeout=300

@@ -1,8 +1,9 @@
-"""Grids from the text of their files."""
+"""Grids and ablations from the text of a grid's file."""
 
 import pytest
 
 from clipes.tasks.ablation.grid_file import load_grid
+from clipes.tasks.ablation.variant_runs import ablation_config, variant_runs
 
 
 @pytest.fixture
@@ -15,3 +16,17 @@ def grid_of(tmp_path):
         return load_grid(str(file))
 
     return grid_of
+
+
+@pytest.fixture
+def ablation(tmp_path, configs):
+    """Return a function that reads a grid, and returns it with the common config and the runs of an ablation."""
+
+    def read(text, *overrides, only=(), **given):
+        (tmp_path / "my grid.yaml").write_text(text)
+        grid = load_grid(str(tmp_path / "my grid.yaml"))
+        given = {"store": str(tmp_path / "store"), **given}
+        config = ablation_config(str(configs / "demo.yaml"), overrides, grid, given)
+        return grid, config, variant_runs(config, grid, only)
+
+    return read

@@ -5,16 +5,8 @@ import re
 import pytest
 from support.prepared import prepare_run
 
-from clipes.tasks.ablation.grid_file import load_grid
 from clipes.tasks.ablation.plan import plan_runs
-from clipes.tasks.ablation.variant_runs import (
-    ablation_config,
-    check_needs,
-    left_out_line,
-    other_runs,
-    variant_runs,
-    with_known_figures,
-)
+from clipes.tasks.ablation.variant_runs import check_needs, other_runs
 from clipes.tasks.inputs.configs import load_config
 from clipes_core.errors import ConfigError
 
@@ -28,20 +20,6 @@ seeds: {dataset.seed: [3, 4]}
 show: [pseudo_mask, initial_cam.boat, initial_cam.train]
 """
 PLAIN = "title: T\nsettings: {train.enabled: false}\nshow: [initial_cam]\nvariants: "
-
-
-@pytest.fixture
-def ablation(tmp_path, configs):
-    """Return a function that reads a grid, and returns it with the common config and the runs of an ablation."""
-
-    def read(text, *overrides, only=(), **given):
-        (tmp_path / "my grid.yaml").write_text(text)
-        grid = load_grid(str(tmp_path / "my grid.yaml"))
-        given = {"store": str(tmp_path / "store"), **given}
-        config = ablation_config(str(configs / "demo.yaml"), overrides, grid, given)
-        return grid, config, variant_runs(config, grid, only)
-
-    return read
 
 
 def test_each_run_has_a_name_and_the_settings_of_its_variant_and_seed(ablation, configs):
@@ -142,41 +120,6 @@ def test_a_figure_of_a_stage_that_the_config_leaves_out_is_refused(ablation):
         ConfigError, match=r"A: segmenter: the config leaves out the stage segmenter; set train\.enabled"
     ):
         ablation(PLAIN.replace("initial_cam", "segmenter") + "{A: {}}")
-
-
-def test_classes_that_the_data_set_lacks_are_left_out_with_a_line(ablation):
-    grid, _, runs = ablation(GRID)
-    shown = with_known_figures(grid, runs[0].config)
-    assert shown.show == ("pseudo_mask", "initial_cam.boat")
-    assert left_out_line(grid, runs[0].config) == "the data set has no train; these columns are left out"
-    assert left_out_line(shown, runs[0].config) is None
-
-
-def test_a_grid_may_vary_the_vocabulary_and_shows_the_classes_of_each(ablation):
-    words = "{few: {dataset.classes: [boat, train]}, more: {dataset.classes: [boat, car, tree]}}"
-    figures = "initial_cam.boat, initial_cam.train, initial_cam.car, initial_cam.bird"
-    grid, _, runs = ablation(PLAIN.replace("[initial_cam]", f"[{figures}]") + words, "prompts.background=false")
-    configs = [run.config for run in runs]
-    assert [config.dataset.classes for config in configs] == [("boat", "train"), ("boat", "car", "tree")]
-    assert with_known_figures(grid, *configs).show == ("initial_cam.boat", "initial_cam.train", "initial_cam.car")
-    assert left_out_line(grid, *configs) == "the data set has no bird; these columns are left out"
-    with pytest.raises(ConfigError, match=r"^grid my grid: A: dataset\.classes.*\{'name': 'car'\}"):
-        ablation(PLAIN + "{A: {dataset.classes: [{name: car}]}}")
-
-
-def test_a_figure_that_is_left_out_does_not_decide_how_far_the_runs_go(ablation):
-    grid, _, runs = ablation("title: T\nvariants: {A: {}}\nshow: [initial_cam, segmenter.train]")
-    assert grid.last_stage == "segmenter_scores"
-    assert with_known_figures(grid, runs[0].config).last_stage == "mask_scores"
-
-
-def test_a_grid_whose_figures_are_all_of_other_classes_is_refused(ablation):
-    grid, _, runs = ablation(PLAIN.replace("initial_cam", "initial_cam.baot, pseudo_mask.train") + "{A: {}}")
-    with pytest.raises(
-        ConfigError,
-        match=r"^grid my grid: show: the data set has no baot \(did you mean boat\?\), train; show a figure",
-    ):
-        with_known_figures(grid, runs[0].config)
 
 
 def test_a_grid_may_need_certain_data(ablation):

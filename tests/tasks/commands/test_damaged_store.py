@@ -14,6 +14,7 @@ from clipes.tasks.commands.export.formats import export_run
 from clipes.tasks.commands.garbage import find_garbage
 from clipes.tasks.commands.predictions import PredictionRequest, predict
 from clipes.tasks.plan.caching import REUSE_ALL, Reuse
+from clipes.tasks.report.gallery import training_plots
 from clipes.tasks.report.report_file import write_report
 from clipes.tasks.storage.layout import checkpoints_uri, weights_uri
 from clipes.tasks.storage.run_status import read_run
@@ -103,6 +104,22 @@ class Store:
         return files
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _each_curve_is_drawn_once():
+    """Keep the plots of the reports: drawing the same curve for each report would take most of their time."""
+    drawn, draw = {}, training_plots._draw
+
+    def draw_once(plot, curve):
+        key = repr((plot, curve))
+        if key not in drawn:
+            drawn[key] = draw(plot, curve)
+        return drawn[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_plots, "_draw", draw_once)
+        yield
+
+
 @pytest.fixture(scope="module")
 def original(scenes_trained):
     """Return the files of a complete run and its store's folder."""
@@ -178,4 +195,4 @@ def test_a_flipped_byte_never_changes_a_result_silently(store, expected, file):
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("file", FILES)
 def test_no_flipped_byte_of_many_changes_a_result_silently(store, expected, file):
-    check_damage(store, expected, file, count=40, reruns=8)
+    check_damage(store, expected, file, count=40, reruns=16)

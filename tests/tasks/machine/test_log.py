@@ -57,3 +57,16 @@ logger.info("4 shards")
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stderr == "clipes: 4 shards\nclipes: 5 shards\nclipes: 4 shards\n"
+
+
+def test_messages_of_other_loggers_may_be_repeated():
+    program = """
+import logging
+from clipes.tasks.machine.log import each_message_once, show_log
+show_log()
+with each_message_once("tasks.models", "tasks.inputs"):
+    for name in ("tasks.models.clip", "tasks.runs", "tasks.models.clip", "tasks.runs"):
+        logging.getLogger(f"clipes.{name}").warning("%s warns", name)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr == "clipes: tasks.models.clip warns\nclipes: tasks.runs warns\nclipes: tasks.runs warns\n"

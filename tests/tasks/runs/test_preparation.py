@@ -94,7 +94,7 @@ def test_an_automatic_template_is_chosen_before_texts_and_cams(six):
     assert list(run.keys) == ["candidate_texts", "embeddings", "prompts"]
     assert not prepared(six, until="manifest", prompts={"template": "auto"}).chooses_template
 
-    chosen = run.with_inputs(run.inputs.with_template("the {}."))
+    chosen = run.with_inputs(run.inputs.with_prompts(template="the {}."))
     explicit = prepared(six, prompts={"template": "the {}."})
     assert not chosen.chooses_template
     assert {stage: chosen.keys[stage] for stage in explicit.keys} == explicit.keys
@@ -128,7 +128,7 @@ class RankingOfColours(Ranking):
     files = "colours.parquet"
 
     def inputs_of(self, inputs, candidate):
-        return inputs.with_template(f"a {candidate} {{}}.")
+        return inputs.with_prompts(template=f"a {candidate} {{}}.")
 
 
 class ColourTexts(CandidateTexts):

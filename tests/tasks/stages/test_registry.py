@@ -279,7 +279,7 @@ def test_candidates_change_the_keys_of_their_stages_but_not_of_embeddings():
 def test_the_texts_of_a_candidate_have_the_key_of_a_run_with_it():
     own = stage_keys(inputs_of("the {}."))["texts"]
     ranked = inputs_of("auto", ("a {}.", "the {}."))
-    assert key_without_upstream(STAGES["texts"], ranked.with_template("the {}.")) == own
+    assert key_without_upstream(STAGES["texts"], ranked.with_prompts(template="the {}.")) == own
 
 
 def test_automatic_precision_has_the_keys_of_the_precision_it_selects():

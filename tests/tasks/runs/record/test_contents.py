@@ -97,7 +97,7 @@ def test_a_given_template_is_recorded_with_the_stage_keys(template):
 def test_an_automatic_template_is_recorded_after_it_is_chosen():
     ranking = ("candidate_texts", "embeddings", "prompts")
     run = run_of(*ranking, "texts", "cams", template="auto", ranking=RankingOfTemplates(TEMPLATES))
-    before, after = chosen_values(run), chosen_values(run.with_inputs(run.inputs.with_template("the {}.")))
+    before, after = chosen_values(run), chosen_values(run.with_inputs(run.inputs.with_prompts(template="the {}.")))
     assert (before["template"], after["template"]) == (None, "the {}.")
     assert (list(before["stage_keys"]), list(after["stage_keys"])) == ([*ranking], [*ranking, "texts", "cams"])
 

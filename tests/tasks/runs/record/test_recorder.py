@@ -185,7 +185,7 @@ def test_a_chosen_template_is_recorded_without_changing_the_config(prepared):
     run = prepared(prompts={"template": "auto"})
     with record_run(run) as record:
         begun = run_files(run).read_run()
-        chosen = run.with_inputs(run.inputs.with_template("a {}."))
+        chosen = run.with_inputs(run.inputs.with_prompts(template="a {}."))
         record.choose(chosen)
         record.findings["prompts"] = {"template": "a {}."}
     ended = run_files(run).read_run()
