@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from clipes.tasks.machine.worker_state import peak_memory_mib
-from clipes.tasks.runs.preparation import list_photos
+from clipes.tasks.runs.inputs.photos import list_photos
 from clipes_core.config.run import parse_config
 
 IMAGES, ANNOTATIONS_PER_IMAGE, POINTS = 118_287, 7.27, 28

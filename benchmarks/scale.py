@@ -47,8 +47,8 @@ from clipes.tasks.plan.run_inputs import RunInputs
 from clipes.tasks.plan.sharding import divide_into_shards
 from clipes.tasks.report.report_file import write_report
 from clipes.tasks.runs.dry_run import plan_run
+from clipes.tasks.runs.inputs.photos import list_photos
 from clipes.tasks.runs.ledger import Ledger
-from clipes.tasks.runs.preparation import list_photos
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.storage.files import remove
 from clipes.tasks.storage.run_status import read_run

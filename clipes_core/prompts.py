@@ -152,6 +152,9 @@ def text_feature(clip: Any, tokenizer: Tokenizer, phrases: Sequence[str], templa
 def checked_tokens(tokenizer: Tokenizer, texts: list[str]) -> "torch.Tensor":
     """Tokenize texts, and refuse a text that the tokenizer would truncate.
 
+    Returns:
+        (texts, context_length) int64 token ids.
+
     Raises:
         PromptError: a text has more tokens than CLIP reads. The message contains the text and the limit.
     """

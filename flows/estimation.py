@@ -6,24 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from clipes.tasks.commands.estimate.forecast import Forecast, Machines, Measurement, Work, forecast, requested_machines
-from clipes.tasks.commands.estimate.sample import (
-    PHOTOS_PER_WORKER,
-    made_with,
-    measured_costs,
-    read_measurement,
-    sample_config,
-    work_of,
-    write_measurement,
-)
+from clipes.tasks.commands.estimate.measurement_file import made_with, read_measurement, write_measurement
+from clipes.tasks.commands.estimate.sample import PHOTOS_PER_WORKER, measured_costs, sample_config, work_of
 from clipes.tasks.execution.runner import Runner, runner_for
 from clipes.tasks.inputs.configs import resolve_config
 from clipes.tasks.inputs.datasets.listing import Listing
 from clipes.tasks.inputs.photos import Reject
-from clipes.tasks.machine.prefect_server import load_prefect
+from clipes.tasks.machine.prefect_server.settings import load_prefect
 from clipes.tasks.machine.processes import seconds_since_start
 from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes.tasks.plan.sharding import count_shards
-from clipes.tasks.runs.preparation import count_evaluation, list_photos, training_recipe
+from clipes.tasks.runs.inputs.photos import count_evaluation, first_reason, list_photos
+from clipes.tasks.runs.preparation import training_recipe
 from clipes.tasks.runs.record.shard_count import last_count
 from clipes.tasks.stages.registry import STAGES
 from clipes_core.config.run import RunConfig
@@ -133,8 +127,7 @@ def _find_sample(config: RunConfig, request: Request, prepares: bool) -> _Sample
     listing, evaluated = list_photos(config), count_evaluation(config)
     photos = len(listing.photos)
     if not photos:
-        reasons = [f"; reason for the first of {len(listing.rejects)}: {row.reason}" for row in listing.rejects[:1]]
-        raise DatasetError(f"dataset: no photo can be used{''.join(reasons)}")
+        raise DatasetError(f"dataset: no photo can be used{first_reason(listing)}")
     # The sample is a flow run, which starts a runner of its own. This one only plans; with Ray, it has a single worker.
     with runner_for(config, writes=False) as runner:
         slots, gpus = runner.slots, _gpus_per_worker(runner)

@@ -19,7 +19,7 @@ from clipes.tasks.machine.interruption import (
     interruption_behind,
     interruption_first,
 )
-from clipes.tasks.machine.prefect_server import translate_prefect_errors
+from clipes.tasks.machine.prefect_server.errors import translate_prefect_errors
 from clipes.tasks.machine.terminal import printable
 from clipes.tasks.storage.filesystem import FILE_TOO_LARGE
 from clipes_core.config.uri import without_secrets

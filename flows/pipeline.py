@@ -14,7 +14,9 @@ from clipes.tasks.inputs.flow_parameter import ConfigParameter
 from clipes.tasks.plan.caching import Reuse
 from clipes.tasks.report.report_file import report_run
 from clipes.tasks.runs.failures import check_failure_rate
-from clipes.tasks.runs.preparation import check_request, list_photos, prepare_run
+from clipes.tasks.runs.inputs.checks import check_request
+from clipes.tasks.runs.inputs.photos import list_photos
+from clipes.tasks.runs.preparation import prepare_run
 from clipes.tasks.runs.record.recorder import RunSummary
 from clipes.tasks.runs.training_trial import check_training
 from clipes.tasks.stages.registry import MANIFEST, run_names

@@ -64,7 +64,7 @@ def use_settings() -> Iterator[None]:
 @contextmanager
 def _use_levels(console: str, internal: str) -> Iterator[None]:
     """Let Prefect write only messages of at least these levels to the console of this process while the block runs."""
-    from clipes.tasks.machine.prefect_server import load_prefect  # a slow import, which `clipes --help` does not need
+    from clipes.tasks.machine.prefect_server.settings import load_prefect
 
     load_prefect()
     import prefect.main  # noqa: F401  # configures the loggers, which would keep the levels if the block imported it

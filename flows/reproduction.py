@@ -10,7 +10,7 @@ from clipes.tasks.commands.reproduce.comparison import MeasuredPart, Reproductio
 from clipes.tasks.commands.reproduce.findings import check_reproduction, deviations
 from clipes.tasks.commands.reproduce.paper_config import PaperRuns, paper_runs
 from clipes.tasks.execution.runner import check_runner, runner_for
-from clipes.tasks.machine.prefect_server import load_prefect
+from clipes.tasks.machine.prefect_server.settings import load_prefect
 from clipes.tasks.machine.terminal import announce
 from clipes_core.config.run import RunConfig
 

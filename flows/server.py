@@ -17,17 +17,10 @@ from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
 from clipes.flows.server_process import SharedServer, join_shared_server, restart
 from clipes.tasks.machine.background import in_background
 from clipes.tasks.machine.interruption import interruption_first
-from clipes.tasks.machine.prefect_server import (
-    ServerFault,
-    bypass_proxy_on_this_host,
-    check_home,
-    check_proxies,
-    find_fault,
-    translate_home_errors,
-    translate_prefect_errors,
-    url_setting,
-    without_password,
-)
+from clipes.tasks.machine.prefect_server.errors import translate_prefect_errors, without_password
+from clipes.tasks.machine.prefect_server.faults import ServerFault, find_fault
+from clipes.tasks.machine.prefect_server.proxies import bypass_proxy_on_this_host, check_proxies
+from clipes.tasks.machine.prefect_server.settings import check_home, translate_home_errors, url_setting
 from clipes.tasks.machine.terminal import announce
 from clipes_core.errors import ConfigError, StageError, UsageError
 

@@ -16,7 +16,7 @@ from support.free_ports import free_ports, listening_ports
 from support.s3_server import BUCKET, S3Server
 from support.voc_scenes import NINE, THREE_MORE, first_voc_scene, write_split, write_voc_scenes
 
-from clipes.tasks.inputs.sources import http
+from clipes.tasks.inputs.sources.web import requests
 from clipes.tasks.storage.retry_policy import RetryPolicy
 from clipes_core.config.crf import DenseCrfConfig
 from clipes_core.dense_crf import prepare_crf
@@ -120,7 +120,7 @@ def s3_folder(s3, monkeypatch) -> Iterator[str]:
 @pytest.fixture
 def impatient(monkeypatch) -> None:
     """Let this process repeat a request to a web server only once, and soon."""
-    monkeypatch.setattr(http, "POLICY", RetryPolicy(2, 0.01, 0.01))
+    monkeypatch.setattr(requests, "POLICY", RetryPolicy(2, 0.01, 0.01))
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 
 from clipes.tasks.plan.row_schema import PhotoRow, schema_of
 from clipes.tasks.stages.registry import STAGES
-from clipes.tasks.storage.run_schemas import TABLE_SCHEMAS
+from clipes.tasks.storage.run_schemas.tables import TABLE_SCHEMAS
 from clipes_core.errors import ErrorKind
 
 PAGE = (Path(__file__).parents[1] / "docs/data-format.md").read_text()

@@ -13,7 +13,7 @@ from clipes.tasks.commands.reproduce.paper_config import REPRODUCTIONS
 from clipes.tasks.inputs.config_text.overrides import parse_override
 from clipes.tasks.inputs.configs import load_config
 from clipes.tasks.inputs.paper.published import published_numbers
-from clipes.tasks.runs.preparation import checked_vocabulary
+from clipes.tasks.runs.inputs.vocabulary import checked_vocabulary
 from clipes_core.config.run import RunConfig
 
 ROOT = Path(__file__).parents[1]

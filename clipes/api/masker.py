@@ -19,7 +19,7 @@ from clipes.tasks.inputs.pngs import resized_ids
 from clipes.tasks.machine.devices import check_crf_device, clip_precision, cores, crf_workers, gpu_slots
 from clipes.tasks.models.clip import load_clip
 from clipes.tasks.models.loaded_clip import image_network, torch_threads
-from clipes.tasks.runs.preparation import checked_vocabulary
+from clipes.tasks.runs.inputs.vocabulary import checked_vocabulary
 from clipes.tasks.stages.cams import CamsRow, batch_cams, cams_row, known_cams
 from clipes.tasks.stages.columns.cams import stored_cams
 from clipes.tasks.stages.masks import batch_masks

@@ -6,7 +6,7 @@ from clipes.api.opened_run import Run, open_run
 from clipes.api.settings import ConfigSource, run_config
 from clipes.flows.prefect_settings import use_settings
 from clipes.tasks.execution.runner import check_runner
-from clipes.tasks.runs.preparation import check_request, check_store
+from clipes.tasks.runs.inputs.checks import check_request, check_store
 from clipes.tasks.stages.registry import run_names
 from clipes_core.errors import StageError
 

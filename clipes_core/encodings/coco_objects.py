@@ -58,7 +58,7 @@ def draw_objects(objects: Iterable[CocoObject], size_hw: tuple[int, int]) -> np.
     ids = np.zeros(size_hw, np.uint8)
     encoded = [(each, _named_rle(each, size_hw)) for each in objects]  # as masks, 200 objects may need gigabytes
     for each, rle in sorted(encoded, key=lambda one: (not one[0].is_crowd, -int(coco_mask.area(one[1])))):
-        ids[_decoded(rle)] = IGNORE_INDEX if each.is_crowd else each.class_id
+        ids[coco_mask.decode(rle).view(bool)] = IGNORE_INDEX if each.is_crowd else each.class_id
     return ids
 
 
@@ -67,23 +67,6 @@ def _named_rle(each: CocoObject, size_hw: tuple[int, int]) -> dict[str, Any]:
         return _object_rle(each.segmentation, size_hw)
     except PhotoError as error:
         raise PhotoError(error.kind, f"{each.name}: {error.reason}; correct the annotation file") from error
-
-
-def object_mask(segmentation: Any, size_hw: tuple[int, int]) -> np.ndarray:
-    """Return the pixels of an object, (H, W) bool.
-
-    Args:
-        segmentation: list of polygons, each `[x, y, x, y, ...]`; or an RLE with `size` and `counts`.
-        size_hw: height and width of the photo [px].
-
-    Raises:
-        PhotoError: BAD_TRUTH; the outline is invalid, or its size is not that of the photo.
-    """
-    return _decoded(_object_rle(segmentation, size_hw))
-
-
-def _decoded(rle: dict[str, Any]) -> np.ndarray:
-    return coco_mask.decode(rle).view(bool)
 
 
 def _object_rle(segmentation: Any, size_hw: tuple[int, int]) -> dict[str, Any]:

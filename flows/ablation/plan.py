@@ -7,7 +7,8 @@ from clipes.tasks.ablation.variant_runs import PlannedVariantRun
 from clipes.tasks.execution.runner import runner_for
 from clipes.tasks.inputs.datasets.listing import Listing
 from clipes.tasks.machine.log import each_message_once
-from clipes.tasks.runs.preparation import list_photos, prepare_run
+from clipes.tasks.runs.inputs.photos import list_photos
+from clipes.tasks.runs.preparation import prepare_run
 from clipes.tasks.runs.prepared_run import PreparedRun
 
 

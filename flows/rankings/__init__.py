@@ -1,1 +1,1 @@
-"""Flows that rank words."""
+"""Flows that rank templates and words."""

@@ -13,7 +13,8 @@ from clipes.tasks.inputs.configs import resolve_config
 from clipes.tasks.inputs.flow_parameter import ConfigParameter
 from clipes.tasks.plan.caching import Reuse
 from clipes.tasks.runs.failures import check_failure_rate
-from clipes.tasks.runs.preparation import list_photos, prepare_ranking
+from clipes.tasks.runs.inputs.photos import list_photos
+from clipes.tasks.runs.preparation import prepare_ranking
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.runs.record.recorder import RunRecord, RunSummary, record_run
 from clipes.tasks.runs.templates.ranking import TemplateRanking, counted, sampled_templates

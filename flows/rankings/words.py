@@ -12,7 +12,9 @@ from clipes.tasks.inputs.configs import resolve_config
 from clipes.tasks.inputs.flow_parameter import ConfigParameter
 from clipes.tasks.plan.caching import Reuse
 from clipes.tasks.runs.failures import check_failure_rate
-from clipes.tasks.runs.preparation import checked_vocabulary, list_photos, prepare_ranking
+from clipes.tasks.runs.inputs.photos import list_photos
+from clipes.tasks.runs.inputs.vocabulary import checked_vocabulary
+from clipes.tasks.runs.preparation import prepare_ranking
 from clipes.tasks.runs.record.recorder import RunSummary, record_run
 from clipes.tasks.runs.words.ranking import WordFindings
 from clipes.tasks.runs.words.record import FINDINGS, write_words

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 from clipes.tasks.ablation.figures import class_of
 from clipes.tasks.ablation.grid import Grid
-from clipes.tasks.runs.preparation import checked_vocabulary
+from clipes.tasks.runs.inputs.vocabulary import checked_vocabulary
 from clipes_core.config.run import RunConfig
 from clipes_core.errors import ConfigError
 

@@ -10,7 +10,7 @@ from clipes.tasks.ablation.grid import Grid, Variant, chosen_variants, slug
 from clipes.tasks.ablation.settings import Settings, flat_settings, nested_settings
 from clipes.tasks.inputs.config_text.overrides import parse_override
 from clipes.tasks.inputs.configs import config_of_values, read_config, with_date_and_time
-from clipes.tasks.runs.preparation import check_request
+from clipes.tasks.runs.inputs.checks import check_request
 from clipes.tasks.stages.registry import STAGES
 from clipes_core.config.run import NAME_LENGTH, RunConfig
 from clipes_core.errors import ConfigError

@@ -8,14 +8,10 @@ import torch
 
 from clipes.tasks.commands.finding import Finding
 from clipes.tasks.machine.devices import clip_precision, cores, gpu_slots
-from clipes.tasks.machine.prefect_server import (
-    bypass_proxy_on_this_host,
-    check_home,
-    check_proxies,
-    find_fault,
-    load_prefect,
-    without_password,
-)
+from clipes.tasks.machine.prefect_server.errors import without_password
+from clipes.tasks.machine.prefect_server.faults import find_fault
+from clipes.tasks.machine.prefect_server.proxies import bypass_proxy_on_this_host, check_proxies
+from clipes.tasks.machine.prefect_server.settings import check_home, load_prefect
 from clipes.tasks.models.clip import load_clip
 from clipes.tasks.runs.record.contents import OPTIONAL_PACKAGES, REPORTED_PACKAGES
 from clipes.tasks.storage.files import check_writable

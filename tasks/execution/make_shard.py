@@ -36,34 +36,23 @@ def make_shard(job: ShardJob) -> ShardRecord:
     job = _with_intact_parts(job)
     stage, plan = job.stage, job.plan
     parts = PartWriter(job.store, plan.key, stage.schema, pause_between_parts(job.config.execution.shard_timeout_s))
-    uris = {photo.image_id: photo.uri for photo in plan.photos}
-    rejects: list[Reject] = []
-    written, summary = Counter[str](), stage.summary()
-
-    def note(row: Mapping[str, Any]) -> None:
-        written[row["image_id"]] += 1
-        rejects.extend(_reject(stage, row, uris))
-        if summary is not None:
-            summary.add(row)
-
+    rows = _WrittenRows(stage, plan)
     with job.store.writer(plan.key, stage.schema, _footer(job)) as artifact:
         for row in _copied_rows(job):
             artifact.write(row)
-            note(row)
-        if job.photos or not stage.kind.per_photo:
-            for computed in stage.rows(job):
-                row = _values(job, computed)
-                artifact.write(row)
-                if stage.kind.per_photo:
-                    note(row)
-                    parts.add(row)
-                if not isinstance(stage, JointStage):  # a joint stage counts its own steps
-                    worker.counters.add(stage.name)
+            rows.add(row)
+        for row in _computed_rows(job):
+            artifact.write(row)
+            if stage.kind.per_photo:
+                rows.add(row)
+                parts.add(row)
+            if not isinstance(stage, JointStage):  # a joint stage counts its own steps
+                worker.counters.add(stage.name)
         if stage.kind.per_photo:
-            _check_all_written(stage, plan, written)
+            rows.check()
         made = cost(0 if plan.copied else plan.computed)
-        artifact.add_metadata({**job.footer, **(summary.entries() if summary is not None else {}), "cost": made.text()})
-        artifact.complete = not any(reject.kind.transient for reject in rejects)
+        artifact.add_metadata({**job.footer, **rows.summary(), "cost": made.text()})
+        artifact.complete = not any(reject.kind.transient for reject in rows.rejects)
     if parts.written or any(map(is_part, plan.copies)):
         _remove_parts(job)
     worker.made.add(stage.name)
@@ -76,10 +65,44 @@ def make_shard(job: ShardJob) -> ShardRecord:
         copied=plan.copied,
         computed=plan.computed,
         seconds=made.seconds,
-        rejects=tuple(rejects),
+        rejects=tuple(rows.rejects),
         worker=worker.name,
         cost=made,
     )
+
+
+class _WrittenRows:
+    """What an artifact that is being written tells about its photos.
+
+    Attributes:
+        rejects: the photos whose rows have an error of their own.
+    """
+
+    def __init__(self, stage: Stage, plan: ShardPlan) -> None:
+        self._stage, self._plan, self._summary = stage, plan, stage.summary()
+        self._uris = {photo.image_id: photo.uri for photo in plan.photos}
+        self._counts = Counter[str]()
+        self.rejects: list[Reject] = []
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Add the row of a photo that has been written."""
+        self._counts[row["image_id"]] += 1
+        self.rejects.extend(_reject(self._stage, row, self._uris))
+        if self._summary is not None:
+            self._summary.add(row)
+
+    def check(self) -> None:
+        """Raise ArtifactError unless each photo of the shard has exactly one row."""
+        expected = Counter(photo.image_id for photo in self._plan.photos)
+        problems = {"have no row": expected - self._counts, "have more than one row": self._counts - expected}
+        for problem, found in problems.items():
+            if found:
+                shard = f"{self._stage.name} shard {self._plan.shard}"
+                raise ArtifactError(f"{shard}: {len(found)} photos {problem}: {sorted(found)[:5]}")
+
+    def summary(self) -> Mapping[str, str]:
+        """Return the entries of the stage's summary for the footer; empty if it has none."""
+        return {} if self._summary is None else self._summary.entries()
 
 
 def measured_cost(stage: str) -> Callable[[int], ShardCost]:
@@ -135,6 +158,11 @@ def _copied_rows(job: ShardJob) -> Iterator[dict[str, Any]]:
         yield from (row for row in job.store.read_rows(uri) if row["image_id"] in wanted)
 
 
+def _computed_rows(job: ShardJob) -> Iterator[dict[str, Any]]:
+    if job.photos or not job.stage.kind.per_photo:
+        yield from (_values(job, row) for row in job.stage.rows(job))
+
+
 def _values(job: ShardJob, row: Any) -> dict[str, Any]:
     """Return a row as {column: value}. If the stage has a row per photo, add the row's input and output digest."""
     _check_row(job, row)
@@ -152,14 +180,6 @@ def _check_row(job: ShardJob, row: Any) -> None:
         raise ArtifactError(f"{stage.name} shard {shard}: expected rows of type {expected}, got {made.__name__}")
     if stage.kind.per_photo and row.image_id not in job.plan.input_digests:
         raise ArtifactError(f"{stage.name} shard {shard}: got a row of photo {row.image_id}, which is not in the shard")
-
-
-def _check_all_written(stage: Stage, plan: ShardPlan, written: Counter[str]) -> None:
-    expected = Counter(photo.image_id for photo in plan.photos)
-    for problem, found in {"have no row": expected - written, "have more than one row": written - expected}.items():
-        if found:
-            some = sorted(found)[:5]
-            raise ArtifactError(f"{stage.name} shard {plan.shard}: {len(found)} photos {problem}: {some}")
 
 
 def _reject(stage: Stage, row: Mapping[str, Any], uris: Mapping[str, str]) -> Iterator[Reject]:

@@ -109,11 +109,11 @@ def _counts(*records: ShardRecord) -> str:
         sum(getattr(record, name) for record in records) for name in ("images", "copied", "computed")
     )
     errors = sum(len(record.rejects) for record in records)
-    told = f"{rows} rows, {copied} copied, {computed} computed, {errors} errors"
+    counts = f"{rows} rows, {copied} copied, {computed} computed, {errors} errors"
     if all(record.cached for record in records):
-        return f"{told}, all cached"
+        return f"{counts}, all cached"
     workers = sorted({record.worker for record in records if record.worker})
-    return f"{told} in {sum(record.seconds for record in records):.1f} s by {', '.join(workers)}"
+    return f"{counts} in {sum(record.seconds for record in records):.1f} s by {', '.join(workers)}"
 
 
 def _as_one(failures: Mapping[int, Exception]) -> Exception:
@@ -123,11 +123,11 @@ def _as_one(failures: Mapping[int, Exception]) -> Exception:
     skipped or stopped are left out if another shard failed.
     """
     causes = {shard: failure for shard, failure in failures.items() if not isinstance(failure, NotRunError)}
-    told = causes or failures
-    if len(told) == 1:
-        return next(iter(told.values()))
-    message = "\n".join(f"shard {shard}: {reason_of(told[shard])}" for shard in sorted(told))
-    if any(map(is_transient, told.values())):
+    reported = causes or failures
+    if len(reported) == 1:
+        return next(iter(reported.values()))
+    message = "\n".join(f"shard {shard}: {reason_of(reported[shard])}" for shard in sorted(reported))
+    if any(map(is_transient, reported.values())):
         return TransientError(message)
     return StageError(message) if causes else NotRunError(message)
 

@@ -88,7 +88,8 @@ class Runner(ABC):
             WeightsError: the weights of `clip.pretrained` cannot be used.
             TransientError: the server from which the weights are downloaded does not answer.
         """
-        from clipes.tasks.models.clip import has_weights, weights_digest
+        from clipes.tasks.models.clip import weights_digest
+        from clipes.tasks.models.clip_models.pretrained import has_weights
 
         clip, slots = self.config.clip, tuple(self.slots["gpu"])
         with announce("reading the weights of CLIP"):

@@ -1,13 +1,9 @@
 """Read configs from YAML files and the command line, check them, and resolve their paths."""
 
-import posixpath
-from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import partial, reduce
+from functools import reduce
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -17,43 +13,22 @@ from yaml import YAMLError
 from clipes.tasks.inputs.config_text.interpolations import interpolation_error, resolve_interpolations
 from clipes.tasks.inputs.config_text.missing_file import explain_missing
 from clipes.tasks.inputs.config_text.overrides import parse_override
+from clipes.tasks.inputs.config_text.paths import (
+    absolute_file_or_name,
+    absolute_location,
+    with_absolute_paths,
+    with_paths_next_to,
+)
 from clipes.tasks.inputs.config_text.shipped_settings import with_model_settings
 from clipes.tasks.inputs.config_text.yaml_text import check_yaml
 from clipes.tasks.inputs.datasets.entries import dataset_root
 from clipes.tasks.inputs.datasets.formats import find_format
-from clipes.tasks.inputs.locations import checked_location
-from clipes.tasks.storage.user_files import absolute, exists, is_absolute, join, parent, read_text
+from clipes.tasks.storage.user_files import absolute, join, parent, read_text
 from clipes_core.config.dataset import DatasetConfig
 from clipes_core.config.run import RunConfig, parse_config
-from clipes_core.config.uri import is_uri
 from clipes_core.errors import ConfigError, DatasetError
 
-LIST_SUFFIXES = (".txt", ".csv", ".parquet", ".json")
-VOCABULARY_SUFFIXES = (".yaml", ".yml")
 WITHOUT_DATA_SET = ("dataset.classes", "clip.pretrained")  # files that are read even if no data set is
-WEIGHTS_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
-
-
-@dataclass(frozen=True)
-class PathSetting:
-    """A setting whose value is a path or URI, or may be one.
-
-    Attributes:
-        key: dotted key, such as dataset.root.
-        value: value of the setting; a tuple has several paths.
-        is_path: false if the value is a name, such as the name of a split; None if it is a path only if this file
-            exists, such as the value of clip.pretrained.
-        must_exist: true if a run with this config reads the file or folder.
-    """
-
-    key: str
-    value: str | tuple[str, ...]
-    is_path: bool | None = True
-    must_exist: bool = True
-
-    def changed(self, change: Callable[[str], str]) -> str | tuple[str, ...]:
-        """Return the value after a change of each of its paths."""
-        return change(self.value) if isinstance(self.value, str) else tuple(map(change, self.value))
 
 
 def load_config(path: str, overrides: Sequence[str] = (), given: Mapping[str, Any] | None = None) -> RunConfig:
@@ -84,52 +59,7 @@ def read_config(
     layers = (*map(parse_override, overrides), dict(given or {}))
     values = resolve_interpolations(reduce(_merged, layers, _from_file(path)))
     config = _checked({str(key): value for key, value in values.items()})
-    return _next_to(config, parent(absolute(path)), runs_here)
-
-
-def _next_to(config: RunConfig, folder: str, runs_here: bool, keys: Collection[str] | None = None) -> RunConfig:
-    """Return a config in which each relative path that exists only in a folder is the absolute path of this place.
-
-    Args:
-        config: the config; left unchanged.
-        folder: the folder.
-        runs_here: as for `read_config`.
-        keys: dotted keys of the settings that are looked up; by default, all.
-
-    Raises:
-        ConfigError: a path that must exist exists neither in the working directory nor in the folder. If both are the
-            same folder, this is no error, because the reader of the path describes it better.
-    """
-    faults: list[str] = []
-    here = Path.cwd()
-    if not is_uri(folder) and here == Path(folder):
-        return config
-
-    def find(setting: PathSetting, text: str) -> str:
-        path = checked_location(text, setting.key)
-        if is_absolute(path) or exists(str(here / path)):
-            return text
-        if exists(other := _inside(folder, path)):
-            return other
-        is_path = setting.is_path or _is_path(path, WEIGHTS_SUFFIXES)
-        if is_path and setting.must_exist and runs_here:
-            faults.append(
-                f"{setting.key}: {text} exists neither in the working directory, {here}, nor next to the config, in "
-                f"{folder}; correct the path"
-            )
-        return text
-
-    settings = [
-        setting
-        for setting in path_settings(config)
-        if setting.is_path is not False and (keys is None or setting.key in keys)
-    ]
-    found = {setting.key: setting.changed(partial(find, setting)) for setting in settings}
-    if faults:
-        raise ConfigError("\n".join(faults))
-    return _updated(
-        config, {setting.key: found[setting.key] for setting in settings if found[setting.key] != setting.value}
-    )
+    return with_paths_next_to(config, parent(absolute(path)), runs_here)
 
 
 def config_of_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> RunConfig:
@@ -143,15 +73,9 @@ def config_of_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> 
         ConfigError: an override cannot be parsed, or a key or value is invalid; one line per key.
     """
     config = with_model_settings(parse_config(reduce(_merged, map(parse_override, overrides), dict(values))))
-    weights = _file_or_name(config.clip.pretrained, "clip.pretrained")
+    weights = absolute_file_or_name(config.clip.pretrained, "clip.pretrained")
     clip = config.clip.model_copy(update={"pretrained": weights})
-    return config.model_copy(update={"store": _absolute(config.store, "store"), "clip": clip})
-
-
-def _inside(folder: str, path: str) -> str:
-    """Return the normalised path or URI of a file below a folder, or next to it if the path has `..`."""
-    protocol, mark, rest = folder.rpartition("://")
-    return f"{protocol}{mark}{posixpath.normpath(join(rest, path))}"
+    return config.model_copy(update={"store": absolute_location(config.store, "store"), "clip": clip})
 
 
 def _merged(values: Any, others: Any) -> Any:
@@ -208,7 +132,7 @@ def read_without_data_set(path: str, changes: Mapping[str, Any], name: str) -> R
     """
     values = resolve_interpolations(_merged(_from_file(path), dict(changes)))
     config = config_of_overrides({"name": name, **values}, ())
-    return _next_to(config, parent(absolute(path)), runs_here=True, keys=WITHOUT_DATA_SET)
+    return with_paths_next_to(config, parent(absolute(path)), runs_here=True, keys=WITHOUT_DATA_SET)
 
 
 def _unknown_format(dataset: Any) -> list[str]:
@@ -276,72 +200,9 @@ def resolve_config(config: RunConfig) -> RunConfig:
     """
     config = with_date_and_time(with_model_settings(config))
     check_dataset(config.dataset)
-    store = _absolute(config.store, "store")
-    folder = find_format(config.dataset.format).folder_in_store
-    values = {setting.key: setting.changed(partial(_resolved, setting)) for setting in path_settings(config)}
-    if config.dataset.root is None and folder:
-        values["dataset.root"] = join(store, folder)
-    return _updated(config.model_copy(update={"store": store}), values)
-
-
-def path_settings(config: RunConfig) -> list[PathSetting]:
-    """Return the settings of a config that are paths or may be paths, without the store and those that are null."""
-    dataset, evaluation, train = config.dataset, config.evaluation, config.train
-    reads_root = find_format(dataset.format).folder_in_store is None
-    own_classes = isinstance(dataset.classes, str) and _is_path(dataset.classes, VOCABULARY_SUFFIXES)
-    classes = dataset.classes if isinstance(dataset.classes, str) else None
-    found: list[tuple[str, str | tuple[str, ...] | None, bool | None, bool]] = [
-        ("dataset.root", dataset.root, True, reads_root),
-        ("dataset.truth", dataset.truth, True, True),
-        ("dataset.reach", dataset.reach, True, False),
-        ("dataset.split", dataset.split, _is_list(dataset, dataset.split), True),
-        ("dataset.classes", classes, own_classes, True),
-        ("evaluation.root", evaluation.root, True, train.enabled and reads_root),
-        ("evaluation.truth", evaluation.truth, True, train.enabled),
-        ("evaluation.split", evaluation.split, _is_list(dataset, evaluation.split or ""), train.enabled),
-        ("train.mmseg_config", train.mmseg_config, train.mmseg_config.endswith(".py"), train.enabled),
-        ("train.init", train.init, None, train.enabled),
-        ("clip.pretrained", config.clip.pretrained, None, True),
-    ]
-    return [PathSetting(key, value, is_path, needed) for key, value, is_path, needed in found if value is not None]
-
-
-def _updated(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
-    """Return a config with other values.
-
-    Args:
-        config: the config; left unchanged.
-        values: dotted key of two parts -> value.
-    """
-    sections: dict[str, dict[str, Any]] = defaultdict(dict)
-    for key, value in values.items():
-        section, _, name = key.partition(".")
-        sections[section][name] = value
-    return config.model_copy(
-        update={name: getattr(config, name).model_copy(update=own) for name, own in sections.items()}
-    )
-
-
-def _resolved(setting: PathSetting, text: str) -> str:
-    """Return a path as an absolute path, and a name or URI unchanged."""
-    checked = checked_location(text, setting.key)
-    is_path = Path(checked).is_file() if setting.is_path is None else setting.is_path
-    return _absolute(checked, setting.key) if is_path else checked
-
-
-def _is_list(dataset: DatasetConfig, split: str) -> bool:
-    """Return whether `split` is the path of a list file, and not the name of a split."""
-    return find_format(dataset.format).split_is_a_path or _is_path(split, LIST_SUFFIXES)
-
-
-def _file_or_name(weights: str, key: str) -> str:
-    return _resolved(PathSetting(key, weights, is_path=None), weights)
-
-
-def _is_path(text: str, suffixes: tuple[str, ...]) -> bool:
-    return "/" in text or posixpath.splitext(text)[1].lower() in suffixes
-
-
-def _absolute(uri: str, key: str) -> str:
-    checked = checked_location(uri, key)
-    return checked if is_uri(checked) else str(Path(checked).absolute())
+    store = absolute_location(config.store, "store")
+    config = with_absolute_paths(config)
+    dataset, folder = config.dataset, find_format(config.dataset.format).folder_in_store
+    if dataset.root is None and folder:
+        dataset = dataset.model_copy(update={"root": join(store, folder)})
+    return config.model_copy(update={"store": store, "dataset": dataset})

@@ -13,7 +13,8 @@ from clipes.tasks.runs.artifacts import RunArtifacts
 from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.runs.record.recorder import RunRecord, record_run
 from clipes.tasks.storage.layout import REPORT_FILE
-from clipes.tasks.storage.run_files import RunFiles, further_photos
+from clipes.tasks.storage.run_files import RunFiles
+from clipes.tasks.storage.run_history import further_photos
 from clipes.tasks.storage.run_status import read_run
 from clipes_core.errors import ArtifactError, ClipesError, RunBusyError, StorageError, TransientError
 

@@ -5,6 +5,7 @@ from pkgutil import resolve_name
 from clipes.tasks.plan.run_inputs import Ranking, RunInputs
 from clipes.tasks.plan.stage import Stage
 from clipes.tasks.plan.stage_keys import stage_keys as keys_of_stages
+from clipes_core.config.run import RunConfig
 
 MANIFEST = "manifest"  # the list of a run's photos; it is not a stage, but tables show it like one
 IN_ORDER = (  # "module of this folder:name of a stage in this module"
@@ -42,6 +43,12 @@ def run_names() -> tuple[str, ...]:
 def ranking_of(name: str) -> type[Ranking] | None:
     """Return the kind of ranking that a stage, or the manifest, is part of; None if it is part of other runs."""
     return STAGES[name].ranking if name in STAGES else None
+
+
+def stages_until(config: RunConfig, until: str) -> tuple[str, ...]:
+    """Return the names of the stages of `clipes run` up to `until`, without those that a config leaves out."""
+    names = run_names()[1 : run_names().index(until) + 1]
+    return tuple(name for name in names if STAGES[name].left_out_by(config) is None)
 
 
 def title_of(name: str) -> str:

@@ -1,7 +1,6 @@
 """Read and write the files of one run, except the artifacts of the run."""
 
 import json
-import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,26 +9,16 @@ import pyarrow as pa
 from pydantic import TypeAdapter
 
 from clipes.tasks.storage.checksums.seals import BLANK_SEAL, add_seal, check_seal
-from clipes.tasks.storage.files import (
-    move,
-    read_file,
-    remove,
-    remove_empty_folders,
-    write_atomically,
-    write_file,
-)
+from clipes.tasks.storage.files import read_file, remove, write_atomically, write_file
 from clipes.tasks.storage.layout import (
     ABLATION_FILE,
     ARTIFACT_SUFFIX,
     ESTIMATE_FILE,
     EVALUATION_FILE,
-    FURTHER_PHOTOS,
-    HISTORY,
     MANIFEST_FILE,
     METRICS_FILE,
     RUN_JSON,
     STATUS_FILE,
-    history_folder,
     run_uri,
     runs_uri,
     uri_in,
@@ -39,19 +28,18 @@ from clipes.tasks.storage.parquet.errors import report_missing_as_broken
 from clipes.tasks.storage.parquet.footer import Footer, read_footer, repeat_if_replaced
 from clipes.tasks.storage.parquet.reading import check_whole, read_rows, read_table
 from clipes.tasks.storage.parquet.writing import write_table
-from clipes.tasks.storage.run_schemas import (
+from clipes.tasks.storage.run_schemas.json_files import (
     ABLATION_SHAPE,
     ESTIMATE_SHAPE,
     METRICS_SHAPE,
     RUN_SHAPE,
-    SEALED_FILES,
-    STATUS_SCHEMA,
-    check_columns,
     check_shape,
 )
+from clipes.tasks.storage.run_schemas.tables import STATUS_SCHEMA, TABLE_SCHEMAS, check_columns
 from clipes_core.errors import BrokenArtifactError
 
 NO_STATUS = dict.fromkeys(STATUS_SCHEMA.names)  # None for the columns that a file of an earlier version lacks
+SEALED_FILES = (*TABLE_SCHEMAS, METRICS_FILE)  # run.json states the seals of these files at the end of the run
 SEAL = "seal"  # name of the last entry of a JSON file
 
 
@@ -256,57 +244,6 @@ def read_seals(files: RunFiles) -> dict[str, str]:
     """
     found = {file: files.seal(file) for file in SEALED_FILES if files.find(file) is not None}
     return {file: seal for file, seal in found.items() if seal is not None}
-
-
-def further_photos(files: RunFiles, folder: str = "") -> tuple[str, ...]:
-    """List the files with photos that report.html loads, as paths relative to the folder of report.html.
-
-    Args:
-        files: files of the run.
-        folder: folder of report.html, as `archive` returns it; by default, the run's folder.
-    """
-    names = list_names(posixpath.join(files.folder, folder, FURTHER_PHOTOS))
-    return tuple(f"{FURTHER_PHOTOS}/{name}" for name in names or ())
-
-
-def archive(files: RunFiles, started: str, names: Sequence[str]) -> str:
-    """Move the files of an earlier run of the same name, and its further photos, to the history.
-
-    Files that do not exist are skipped.
-
-    run.json is copied and stays in place until the caller replaces it, so that a killed process never leaves a folder
-    without run.json. The next run then archives the remaining files in the same folder.
-
-    Args:
-        files: files of the run.
-        started: start time of the earlier run, as written in run.json.
-        names: names of the files.
-
-    Returns:
-        The folder that now contains the files, as a path relative to the run's folder.
-    """
-    folder = history_folder(started)
-    for name in (*further_photos(files), *names):
-        if files.find(name) is None:
-            continue
-        if name == RUN_JSON:
-            files.write_bytes(f"{folder}/{name}", read_file(files.uri(name)))
-        else:
-            move(files.uri(name), files.uri(f"{folder}/{name}"))
-    remove_empty_folders(files.uri(FURTHER_PHOTOS))
-    return folder
-
-
-def remove_archive(files: RunFiles, folder: str, names: Sequence[str]) -> None:
-    """Remove the files of an earlier run, and its further photos, from the history. Files that are not named stay.
-
-    Args:
-        files: files of the run.
-        folder: folder of the files, as `archive` returns it.
-        names: names of the files. Files that do not exist are skipped.
-    """
-    files.remove([f"{folder}/{name}" for name in (*further_photos(files, folder), *names)])
-    remove_empty_folders(files.uri(f"{folder}/{FURTHER_PHOTOS}"), files.uri(folder), files.uri(HISTORY))
 
 
 def list_runs(store_uri: str) -> list[str]:

@@ -23,8 +23,7 @@ from clipes.tasks.storage.layout import (
 )
 from clipes.tasks.storage.listing import list_names
 from clipes.tasks.storage.parquet.errors import MISSING
-from clipes.tasks.storage.run_files import RunFiles, list_runs, run_identity
-from clipes.tasks.storage.run_schemas import SEALED_FILES
+from clipes.tasks.storage.run_files import SEALED_FILES, RunFiles, list_runs, run_identity
 from clipes_core.config.run import RUN_NAME
 from clipes_core.errors import BrokenArtifactError, ClipesError, RunBusyError, UsageError
 from clipes_core.vocabulary import Vocabulary

@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import Artifact as CreatedArtifact
 from prefect.context import FlowRunContext
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from clipes.tasks.machine.prefect_server import translate_prefect_errors
+from clipes.tasks.machine.prefect_server.errors import translate_prefect_errors
 from clipes_core.errors import StageError
 
 MAX_RETRIES = 1  # the retry comes after about 2 s; a run must not wait longer for the UI

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from clipes.tasks.machine.prefect_server import LOOPBACK
+from clipes.tasks.machine.prefect_server.proxies import LOOPBACK
 
 if TYPE_CHECKING:
     from starlette.requests import Request

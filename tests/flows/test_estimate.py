@@ -4,7 +4,7 @@ import pytest
 from support.run_contents import RUN
 from support.voc_scenes import NINE
 
-from clipes.tasks.commands.estimate.sample import MEASUREMENT
+from clipes.tasks.commands.estimate.measurement_file import MEASUREMENT
 from clipes.tasks.storage.run_files import RunFiles, read_estimate
 
 
@@ -57,7 +57,7 @@ def test_a_data_set_without_usable_photos_is_reported(estimate, tmp_path):
     (tmp_path / "two.txt").write_text("missing\nalso_missing\n")
     failed = estimate("--set", f"dataset.split={tmp_path / 'two.txt'}")
     assert failed.returncode == 2
-    assert failed.stderr.startswith("clipes: dataset: no photo can be used; reason for the first of 2: ")
+    assert failed.stderr.startswith("clipes: dataset: no photo can be used; reason for the first of 2 rejects: ")
     assert failed.stderr.count("\n") == 1
 
 

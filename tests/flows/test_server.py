@@ -20,7 +20,7 @@ from support.web_server import flaky_files, serve
 
 from clipes.flows.server import _Keeper, provide_server
 from clipes.flows.server_process import SharedServer, _find_live, join_shared_server, restart
-from clipes.tasks.machine.prefect_server import find_fault
+from clipes.tasks.machine.prefect_server.faults import find_fault
 from clipes.tasks.ui.report_link import link_report
 from clipes.tasks.ui.report_route import ROUTE
 from clipes_core.errors import ConfigError, StageError

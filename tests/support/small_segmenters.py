@@ -16,7 +16,7 @@ from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.checksums.weights import describe_weights
 from clipes.tasks.storage.layout import ArtifactKey, weights_uri
 from clipes.tasks.storage.run_files import RunFiles
-from clipes.tasks.storage.run_schemas import MANIFEST_SCHEMA, REJECTS_SCHEMA, STATUS_SCHEMA
+from clipes.tasks.storage.run_schemas.tables import MANIFEST_SCHEMA, REJECTS_SCHEMA, STATUS_SCHEMA
 from clipes_core.config.run import RunConfig
 
 

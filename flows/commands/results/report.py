@@ -2,7 +2,7 @@
 
 from clipes.flows.commands.options import DEFAULT_STORE, Name, Store
 from clipes.flows.terminal.consoles import out
-from clipes.tasks.machine.prefect_server import load_prefect
+from clipes.tasks.machine.prefect_server.settings import load_prefect
 from clipes.tasks.machine.terminal import announce
 
 

@@ -1,7 +1,7 @@
 """The command `clipes ui`: keep the Prefect server and its UI available."""
 
 from clipes.flows.terminal.consoles import out
-from clipes.tasks.machine.prefect_server import load_prefect
+from clipes.tasks.machine.prefect_server.settings import load_prefect
 
 
 def ui() -> None:

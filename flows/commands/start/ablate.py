@@ -7,7 +7,7 @@ import typer
 from clipes.flows.commands.options import Config, Fresh, Set, StoreOrConfigs
 from clipes.flows.exit_codes import explain_resume
 from clipes.flows.terminal.consoles import out
-from clipes.tasks.machine.prefect_server import load_prefect
+from clipes.tasks.machine.prefect_server.settings import load_prefect
 from clipes.tasks.machine.terminal import announce
 
 
@@ -47,7 +47,7 @@ def ablate(
     # These imports are late, so that clipes reports mistakes in the config before it loads pyarrow, and mistakes in the
     # arguments before it loads torch.
     from clipes.tasks.execution.runner import check_runner
-    from clipes.tasks.runs.preparation import check_store
+    from clipes.tasks.runs.inputs.checks import check_store
 
     for each in configs:
         check_runner(each)

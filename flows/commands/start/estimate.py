@@ -33,7 +33,7 @@ def estimate(
 
     loaded = resolve_config(without_placeholders(stated))
     from clipes.tasks.execution.runner import check_runner
-    from clipes.tasks.runs.preparation import check_request, check_store
+    from clipes.tasks.runs.inputs.checks import check_request, check_store
     from clipes.tasks.stages.registry import run_names
 
     check_runner(loaded)

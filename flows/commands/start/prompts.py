@@ -7,7 +7,7 @@ import typer
 from clipes.flows.commands.options import Config, Fresh, RetryErrors, Set, StoreOrConfigs, Verify, location
 from clipes.flows.exit_codes import explain_resume
 from clipes.flows.terminal.consoles import out
-from clipes.tasks.machine.prefect_server import load_prefect
+from clipes.tasks.machine.prefect_server.settings import load_prefect
 from clipes.tasks.machine.terminal import announce
 
 
@@ -52,7 +52,7 @@ def prompts(
         loaded = loaded.model_copy(update={"name": f"{loaded.name}-prompts"})
     candidates = read_templates(templates) if templates is not None else shipped_templates()
     from clipes.tasks.execution.runner import check_runner
-    from clipes.tasks.runs.preparation import check_inputs, check_store
+    from clipes.tasks.runs.inputs.checks import check_inputs, check_store
 
     check_runner(loaded)  # so that a mistake is reported before a server starts
     check_inputs(loaded)
@@ -64,7 +64,7 @@ def prompts(
         with announce("loading the ranking"):
             from clipes.flows.flow_runs import keep_sigterm_handler
             from clipes.flows.rankings.templates import prompt_selection
-            from clipes.flows.terminal.result_tables import print_selection
+            from clipes.flows.terminal.rankings.template_tables import print_selection
 
         flow, scored = keep_sigterm_handler(prompt_selection), miou_templates if with_miou else 0
         with explain_resume():

@@ -8,7 +8,7 @@ from clipes.flows.commands.completion import complete_stages
 from clipes.flows.commands.options import Config, Fresh, RetryErrors, Set, StoreOrConfigs, Verify
 from clipes.flows.exit_codes import explain_resume
 from clipes.flows.terminal.consoles import out
-from clipes.tasks.machine.prefect_server import load_prefect
+from clipes.tasks.machine.prefect_server.settings import load_prefect
 from clipes.tasks.machine.terminal import announce
 
 
@@ -38,7 +38,9 @@ def run(
     # These imports are late, so that clipes reports mistakes in the config before it loads pyarrow, and mistakes in the
     # arguments before it loads torch.
     from clipes.tasks.execution.runner import check_runner, runner_for
-    from clipes.tasks.runs.preparation import check_request, check_store, list_photos, prepare_run
+    from clipes.tasks.runs.inputs.checks import check_request, check_store
+    from clipes.tasks.runs.inputs.photos import list_photos
+    from clipes.tasks.runs.preparation import prepare_run
     from clipes.tasks.stages.registry import ranking_of, run_names
 
     until = until or run_names()[-1]

@@ -16,7 +16,7 @@ from clipes.flows.commands.options import (
 )
 from clipes.flows.exit_codes import explain_resume
 from clipes.flows.terminal.consoles import err, out
-from clipes.tasks.machine.prefect_server import load_prefect
+from clipes.tasks.machine.prefect_server.settings import load_prefect
 from clipes.tasks.machine.terminal import announce
 
 
@@ -64,7 +64,8 @@ def synonyms(
     from clipes.tasks.commands.synonyms.proposals import check_target, proposed_lines, ranking_json, write_vocabulary
     from clipes.tasks.execution.runner import check_runner
     from clipes.tasks.inputs.configs import load_config
-    from clipes.tasks.runs.preparation import check_inputs, check_store, checked_vocabulary
+    from clipes.tasks.runs.inputs.checks import check_inputs, check_store
+    from clipes.tasks.runs.inputs.vocabulary import checked_vocabulary
     from clipes.tasks.runs.words.request import check_classes, check_template
 
     values = {"name": name, "store": store}
@@ -94,7 +95,7 @@ def synonyms(
         with announce("loading the ranking"):
             from clipes.flows.flow_runs import keep_sigterm_handler
             from clipes.flows.rankings.words import word_ranking
-            from clipes.flows.terminal.word_tables import print_word_ranking
+            from clipes.flows.terminal.rankings.word_tables import print_word_ranking
 
         flow = keep_sigterm_handler(word_ranking)
         ranking = server.record(lambda resumes: flow(loaded, request, fresh and not resumes, verify, retry_errors))

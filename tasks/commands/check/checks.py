@@ -14,18 +14,14 @@ from clipes.tasks.commands.check.photos import (
 from clipes.tasks.commands.check.space import check_space, check_store_access, needed_bytes
 from clipes.tasks.commands.check.words import check_words
 from clipes.tasks.commands.finding import Finding
-from clipes.tasks.inputs.configs import path_settings
+from clipes.tasks.inputs.config_text.paths import path_settings
 from clipes.tasks.inputs.datasets.listing import Listing
 from clipes.tasks.machine.devices import check_crf_device, clip_precision, cores, gpu_slots, training_precision
 from clipes.tasks.machine.log import collect_warnings
 from clipes.tasks.machine.terminal import announce
-from clipes.tasks.runs.preparation import (
-    check_request,
-    checked_vocabulary,
-    list_evaluation,
-    list_photos,
-    warn_of_unknown_words,
-)
+from clipes.tasks.runs.inputs.checks import check_request
+from clipes.tasks.runs.inputs.photos import list_evaluation, list_photos
+from clipes.tasks.runs.inputs.vocabulary import checked_vocabulary, warn_of_unknown_words
 from clipes.tasks.stages.registry import run_names
 from clipes.tasks.storage.user_files import exists
 from clipes_core.config.run import RunConfig

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from clipes.tasks.commands.finding import Finding
-from clipes.tasks.models.clip import find_weights, load_clip
+from clipes.tasks.models.clip import load_clip
+from clipes.tasks.models.clip_models.pretrained import find_weights
 from clipes.tasks.models.weight_files import WeightsPlace
 from clipes.tasks.runs.training_trial import find_segmenter_weights, try_training
 from clipes_core.config.run import RunConfig

@@ -1,31 +1,23 @@
-"""The sample of a data set that `clipes estimate` measures: its config, its costs, and the file that keeps them."""
+"""The sample of a data set that `clipes estimate` measures: its config, and its costs."""
 
 import math
 import re
-import socket
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict
-from importlib.metadata import version
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from clipes.tasks.commands.estimate.forecast import Machines, Measurement, StageCost, TrainingCost, Work
-from clipes.tasks.machine.worker_state import WorkerSlot
 from clipes.tasks.plan.sharding import count_shards
 from clipes.tasks.stages.registry import STAGES
-from clipes.tasks.storage.layout import ESTIMATE_FILE
 from clipes.tasks.storage.listing import find_file
-from clipes.tasks.storage.run_files import RunFiles, read_estimate
+from clipes.tasks.storage.run_files import RunFiles
 from clipes_core.config.run import NAME_LENGTH, RunConfig
-from clipes_core.errors import BrokenArtifactError, StageError
+from clipes_core.errors import StageError
 
 SUFFIX = "-estimate"  # of the name of the run that measures a sample
 SHARDS_PER_WORKER = 4  # the first one of each worker also loads the network, so the others are timed
 PHOTOS_PER_WORKER = 2 * SHARDS_PER_WORKER
 MOST_ITERATIONS = 20  # of the sample's training; it is validated twice, because the first validation takes longer
-MEASUREMENT = TypeAdapter(Measurement)
 
 
 def without_placeholders(config: RunConfig) -> RunConfig:
@@ -102,45 +94,65 @@ def measured_costs(
         StageError: no photo of the sample could be used.
         ArtifactError: the files of the sample cannot be read.
     """
-    stored: dict[str, int] = {}
-    for row in RunFiles(config.store, config.name).read_status():
-        found = find_file(row["artifact"]) if row["artifact"] else None
-        stored[row["stage"]] = stored.get(row["stage"], 0) + (found.size_bytes if found else 0)
+    stored = _stored_bytes(RunFiles(config.store, config.name))
     counts = {
         name: counted for name, counted in metrics["stages"].items() if name in STAGES and STAGES[name].kind.per_photo
     }
-    of_photos, of_evaluation = (
-        [each["images"] for name, each in counts.items() if STAGES[name].kind.of_evaluation is evaluates]
-        for evaluates in (False, True)
-    )
-    photos, evaluated = max(of_photos, default=0), max(of_evaluation, default=0)
+    photos, evaluated = (_most_photos(counts, of_evaluation) for of_evaluation in (False, True))
     if not photos:
         raise StageError("no photo of the sample could be used: choose a larger --sample")
-    costs = []
-    for name, each in counts.items():
-        evaluates = STAGES[name].kind.of_evaluation
-        if each["seconds_per_row"] is None:
-            continue
-        share = each["images"] / (evaluated if evaluates else photos)  # of the photos that have a row
-        costs.append(
-            StageCost(
-                stage=name,
-                workers="gpu" if name in gpus else "cpu",
-                of_evaluation=evaluates,
-                seconds=share * each["seconds_per_row"],
-                gpu_seconds=gpus.get(name, 0.0) * share * each["seconds_per_row"],
-                cpu_seconds=share * each["cpu_seconds_per_row"],
-                stored_bytes=share * stored[name] / each["images"],
-                peak_memory_mib=each["peak_memory_mib"],
-            )
+    costs = tuple(
+        _stage_cost(
+            name, counted, evaluated if STAGES[name].kind.of_evaluation else photos, gpus.get(name), stored[name]
         )
+        for name, counted in counts.items()
+        if counted["seconds_per_row"] is not None
+    )
     training = metrics.get("training")
     if training is None:
         work, cost = work_of(config, photos, evaluated), None
     else:
         work = work_of(config, photos, evaluated, training["iterations"], training["processes"])
         cost = _training_cost(training, work, min(config.train.validate_photos, evaluated))
-    return Measurement(work, machines, wall_seconds, tuple(costs), cost)
+    return Measurement(work, machines, wall_seconds, costs, cost)
+
+
+def _stored_bytes(files: RunFiles) -> Counter[str]:
+    """Return name of each stage -> size of its artifacts [bytes]."""
+    stored = Counter[str]()
+    for row in files.read_status():
+        found = find_file(row["artifact"]) if row["artifact"] else None
+        stored[row["stage"]] += found.size_bytes if found else 0
+    return stored
+
+
+def _most_photos(counts: Mapping[str, Mapping[str, Any]], of_evaluation: bool) -> int:
+    """Return the largest number of photos of a stage; of the stages that score the segmenter, if `of_evaluation`."""
+    own = (counted["images"] for name, counted in counts.items() if STAGES[name].kind.of_evaluation is of_evaluation)
+    return max(own, default=0)
+
+
+def _stage_cost(name: str, counted: Mapping[str, Any], photos: int, gpus: float | None, stored_bytes: int) -> StageCost:
+    """Return what a stage costs for each photo of the sample, including those without a row in this stage.
+
+    Args:
+        name: name of the stage.
+        counted: entry of the stage in metrics.json.
+        photos: number of photos of the sample, or of its evaluation.
+        gpus: GPUs of a worker; None if the stage did not run on GPU workers.
+        stored_bytes: size of the artifacts of the stage.
+    """
+    share = counted["images"] / photos
+    return StageCost(
+        stage=name,
+        workers="cpu" if gpus is None else "gpu",
+        of_evaluation=STAGES[name].kind.of_evaluation,
+        seconds=share * counted["seconds_per_row"],
+        gpu_seconds=(gpus or 0.0) * share * counted["seconds_per_row"],
+        cpu_seconds=share * counted["cpu_seconds_per_row"],
+        stored_bytes=share * stored_bytes / counted["images"],
+        peak_memory_mib=counted["peak_memory_mib"],
+    )
 
 
 def _training_cost(training: Mapping[str, Any], work: Work, validation: int) -> TrainingCost:
@@ -161,34 +173,3 @@ def _training_cost(training: Mapping[str, Any], work: Work, validation: int) -> 
         processes=training["processes"],
         peak_memory_mib=training["peak_memory_mib"],
     )
-
-
-def made_with(config: RunConfig, slots: Mapping[str, Sequence[WorkerSlot]]) -> dict[str, Any]:
-    """Return what the costs of a sample depend on: its config, the version of clipes, the host and its workers."""
-    workers = {kind: [asdict(slot) for slot in own] for kind, own in slots.items()}
-    return {
-        "config": config.model_dump(mode="json"),
-        "version": version("clipes"),
-        "host": socket.gethostname(),
-        "workers": workers,
-    }
-
-
-def read_measurement(config: RunConfig, expected: Mapping[str, Any]) -> Measurement | None:
-    """Return the costs of a sample that an earlier call has measured; None if there are none.
-
-    Args:
-        config: config of the sample, with its name resolved.
-        expected: what the costs must have been measured with, as `made_with` returns it.
-    """
-    with suppress(BrokenArtifactError, ValidationError):  # the sample is then measured again
-        kept = read_estimate(RunFiles(config.store, config.name))
-        if kept is not None and kept["made_with"] == expected:
-            return MEASUREMENT.validate_python(kept["measurement"])
-    return None
-
-
-def write_measurement(config: RunConfig, measured: Measurement, made: Mapping[str, Any]) -> None:
-    """Write the costs of a sample to the folder of its run, so that later calls need not measure it again."""
-    kept = {"made_with": dict(made), "measurement": MEASUREMENT.dump_python(measured, mode="json")}
-    RunFiles(config.store, config.name).write_json(ESTIMATE_FILE, kept)

@@ -10,7 +10,7 @@ from clipes.tasks.inputs.datasets.listing import Listing
 from clipes.tasks.inputs.paper.published import published_splits
 from clipes.tasks.inputs.photos import Photo
 from clipes.tasks.inputs.truth import listed_ids
-from clipes.tasks.models.clip import find_weights
+from clipes.tasks.models.clip_models.pretrained import find_weights
 from clipes.tasks.models.weight_files import file_digest
 from clipes_core.config.pseudo_masks import ClipConfig
 from clipes_core.config.run import RunConfig, config_values

@@ -13,7 +13,7 @@ from clipes.tasks.commands.reproduce.deviations import (
     check_weights,
 )
 from clipes.tasks.commands.reproduce.paper_config import PaperRuns
-from clipes.tasks.runs.preparation import list_evaluation, list_photos
+from clipes.tasks.runs.inputs.photos import list_evaluation, list_photos
 
 
 def check_reproduction(runs: PaperRuns) -> Iterator[Finding]:

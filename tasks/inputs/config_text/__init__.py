@@ -1,1 +1,1 @@
-"""The text of configs and vocabularies: YAML, the values of --set, and interpolations."""
+"""The parts of reading configs and vocabularies: YAML, the values of --set, interpolations, and paths."""

@@ -93,9 +93,16 @@ def read_rows(facts: RunFacts, stage: str, columns: tuple[str, ...], image_ids: 
 def photo_or_canvas(
     photo: Photo, size_hw: tuple[int, int], facts: RunFacts, longer_side: int
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return a photo whose longer side is at most `longer_side` [px].
+    """Read a photo, and reduce it. If it cannot be read, return a grey canvas and a note with the reason.
 
-    If the photo cannot be read, return a grey canvas and a note with the reason.
+    Args:
+        photo: the photo.
+        size_hw: height and width of the canvas before the reduction [px].
+        facts: facts of the report; a photo that cannot be read is added to its unreadable files.
+        longer_side: greatest length of the longer side [px].
+
+    Returns:
+        The photo or the canvas, (H, W, 3) uint8 RGB, and the notes.
     """
     try:
         return small_photo(load_photo(photo, facts.config.dataset).image, longer_side), ()

@@ -101,7 +101,15 @@ def small_photo(image: Image.Image, longer_side: int = LONGER_SIDE) -> np.ndarra
 
 
 def grey_canvas(size_hw: tuple[int, int], longer_side: int = LONGER_SIDE) -> np.ndarray:
-    """Return a grey picture that replaces an unreadable photo. `size_hw` is the photo's size before the reduction."""
+    """Return a grey picture that replaces an unreadable photo.
+
+    Args:
+        size_hw: height and width of the photo before the reduction [px].
+        longer_side: greatest length of the longer side [px].
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
     return small_photo(Image.new("RGB", size_hw[::-1], MISSING), longer_side)
 
 

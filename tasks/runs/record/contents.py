@@ -22,7 +22,7 @@ from clipes.tasks.runs.prepared_run import PreparedRun
 from clipes.tasks.stages.registry import RANKINGS, ranking_of
 from clipes.tasks.stages.texts import TEXTS
 from clipes.tasks.storage.layout import location_in
-from clipes.tasks.storage.run_schemas import MANIFEST_SCHEMA, REJECTS_SCHEMA, STATUS_SCHEMA
+from clipes.tasks.storage.run_schemas.tables import MANIFEST_SCHEMA, REJECTS_SCHEMA, STATUS_SCHEMA
 from clipes_core.config.run import RunConfig
 
 REPORTED_PACKAGES = (

@@ -20,7 +20,8 @@ from clipes.tasks.stages.registry import MANIFEST
 from clipes.tasks.storage.claims import Claim
 from clipes.tasks.storage.layout import MANIFEST_FILE, METRICS_FILE, REJECTS_FILE, RUN_JSON, STATUS_FILE
 from clipes.tasks.storage.retry_policy import shard_policy
-from clipes.tasks.storage.run_files import RunFiles, read_seals, remove_archive, run_identity
+from clipes.tasks.storage.run_files import RunFiles, read_seals, run_identity
+from clipes.tasks.storage.run_history import remove_archive
 from clipes_core.errors import ArtifactError, BrokenArtifactError, RunBusyError, StorageError, TransientError
 
 STATUS_SECONDS = 10.0

@@ -29,7 +29,8 @@ from clipes.tasks.storage.layout import (
     SYNONYMS_TABLE,
     claims_uri,
 )
-from clipes.tasks.storage.run_files import RunFiles, archive, further_photos, run_identity
+from clipes.tasks.storage.run_files import RunFiles, run_identity
+from clipes.tasks.storage.run_history import archive, further_photos
 from clipes.tasks.storage.run_status import is_running
 from clipes_core.config.run import parse_config
 from clipes_core.errors import BrokenArtifactError, ConfigError, RunBusyError

@@ -19,7 +19,7 @@ from clipes.tasks.stages.prompt_scores import PROMPT_SCORES
 from clipes.tasks.stages.prompts import PROMPTS
 from clipes.tasks.storage.layout import RANKING_PLOT, RANKING_SCORES_PLOT, RANKING_SCORES_TABLE, RANKING_TABLE
 from clipes.tasks.storage.run_files import RunFiles
-from clipes.tasks.storage.run_schemas import RANKING_SCHEMA, RANKING_SCORES_SCHEMA
+from clipes.tasks.storage.run_schemas.tables import RANKING_SCHEMA, RANKING_SCORES_SCHEMA
 from clipes_core.template_ranking import RankedTemplate, spearman
 
 

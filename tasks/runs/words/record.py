@@ -16,7 +16,7 @@ from clipes.tasks.stages.words.word_scores import WORD_SCORES
 from clipes.tasks.stages.words.word_texts import WORD_TEXTS
 from clipes.tasks.storage.layout import BACKGROUND_TABLE, SYNONYMS_TABLE
 from clipes.tasks.storage.run_files import RunFiles
-from clipes.tasks.storage.run_schemas import BACKGROUND_SCHEMA, SYNONYMS_SCHEMA
+from clipes.tasks.storage.run_schemas.tables import BACKGROUND_SCHEMA, SYNONYMS_SCHEMA
 
 FINDINGS = "words"  # key in metrics.json
 FIRING_COLUMNS = ("photos", "fires", "beats", "share", "even", "share_elsewhere")

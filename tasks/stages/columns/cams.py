@@ -10,7 +10,11 @@ STORED_DTYPE = np.dtype("<f2")
 
 
 def encoded_cams(cams: np.ndarray) -> bytes:
-    """Return CAMs as the bytes that a column stores: float16, little-endian, C order."""
+    """Return CAMs as the bytes that a column stores: float16, little-endian, C order.
+
+    Args:
+        cams: (K, grid_h, grid_w) float32 in [0, 1]; K may be 0.
+    """
     return cams.astype(STORED_DTYPE).tobytes()
 
 

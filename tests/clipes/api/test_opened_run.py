@@ -11,7 +11,7 @@ from support.report_runs import write_run_files
 from support.small_runs import TinyPhotos, make_run
 
 import clipes
-from clipes.tasks.runs.preparation import checked_vocabulary
+from clipes.tasks.runs.inputs.vocabulary import checked_vocabulary
 from clipes_core.errors import StageError, UsageError
 
 MISSING = "nobody"

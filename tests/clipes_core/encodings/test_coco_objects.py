@@ -7,7 +7,7 @@ import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from clipes_core.encodings.coco_objects import CocoObject, decompressed_counts, draw_objects, object_mask
+from clipes_core.encodings.coco_objects import CocoObject, decompressed_counts, draw_objects
 from clipes_core.errors import ErrorKind, PhotoError
 
 SIZE_HW = (6, 8)
@@ -32,6 +32,11 @@ def ring():
     mask[1:5, 1:6] = True
     mask[2:4, 2:5] = False
     return mask
+
+
+def object_mask(segmentation, size_hw):
+    """Return the pixels of a photo's only object, (H, W) bool."""
+    return draw_objects([CocoObject(1, segmentation)], size_hw) == 1
 
 
 def test_a_polygon_is_filled():
@@ -192,7 +197,10 @@ def test_a_photo_without_objects_is_background():
 def test_an_invalid_outline_is_refused_with_the_reason(segmentation, reason):
     with pytest.raises(PhotoError) as error:
         object_mask(segmentation, SIZE_HW)
-    assert (error.value.kind, error.value.reason) == (ErrorKind.BAD_TRUTH, reason)
+    assert (error.value.kind, error.value.reason) == (
+        ErrorKind.BAD_TRUTH,
+        f"an annotation: {reason}; correct the annotation file",
+    )
 
 
 def test_the_reason_names_the_annotation():

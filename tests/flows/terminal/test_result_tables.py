@@ -6,13 +6,13 @@ import pytest
 from rich.console import Console
 
 from clipes.flows.rankings.templates import PromptSelection
+from clipes.flows.terminal.rankings.template_tables import print_selection
 from clipes.flows.terminal.result_tables import (
     print_exported,
     print_garbage,
     print_metrics,
     print_missing_weights,
     print_plan,
-    print_selection,
     print_status,
 )
 from clipes.tasks.commands.export.request import Exported

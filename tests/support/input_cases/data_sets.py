@@ -15,9 +15,9 @@ from support.input_cases.readers import seen_by_readers, seen_of_listing
 from support.input_cases.seen import Seen
 
 from clipes.tasks.inputs.datasets.listing import read_dataset
-from clipes.tasks.inputs.sources import http
+from clipes.tasks.inputs.sources.web import requests
 from clipes.tasks.inputs.vocabularies import load_vocabulary
-from clipes.tasks.runs.preparation import list_photos
+from clipes.tasks.runs.inputs.photos import list_photos
 from clipes.tasks.storage.retry_policy import RetryPolicy
 from clipes_core.config.dataset import DatasetConfig
 from clipes_core.config.run import parse_config
@@ -106,7 +106,7 @@ def unreachable(folder: Path) -> Seen:
     image_id = f"127.0.0.1:{port}/b"
     files = {"list.csv": f"image,labels\na.jpg,dog\nhttp://{image_id}.jpg,dog\n"}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(http, "POLICY", RetryPolicy(2, 0.01, 0.01))  # instead of a minute
+        patch.setattr(requests, "POLICY", RetryPolicy(2, 0.01, 0.01))  # instead of a minute
         return case("list", image_id, files, reach=("http://",))(folder)
 
 

@@ -8,7 +8,7 @@ from support.input_cases.readers import seen_of_listing
 from support.input_cases.seen import Seen
 
 from clipes.tasks.inputs.configs import read_config
-from clipes.tasks.runs.preparation import list_photos
+from clipes.tasks.runs.inputs.photos import list_photos
 from clipes_core.config.run import parse_config
 from clipes_core.errors import ConfigError
 

@@ -10,7 +10,7 @@ from clipes.tasks.plan.time_limit import describe_excess, largest_shard, measure
 from clipes.tasks.storage.layout import ArtifactKey
 from clipes.tasks.storage.listed_store import ListedStore
 from clipes.tasks.storage.run_files import RunFiles
-from clipes.tasks.storage.run_schemas import STATUS_SCHEMA
+from clipes.tasks.storage.run_schemas.tables import STATUS_SCHEMA
 
 KEY = "5" * 16
 COUNTS = {"images": 30, "shards": 3, "cached_shards": 1, "computed_shards": 2, "failed_shards": 0, "copied_rows": 10}

@@ -13,7 +13,8 @@ from support.small_runs import make_run, run_files
 from clipes.tasks.report.further_photos import PHOTOS_PER_FILE, further_files
 from clipes.tasks.report.report_file import report_run
 from clipes.tasks.stages.masks import MASKS
-from clipes.tasks.storage.run_files import RunFiles, archive, further_photos, remove_archive
+from clipes.tasks.storage.run_files import RunFiles
+from clipes.tasks.storage.run_history import archive, further_photos, remove_archive
 
 ANY_FOREGROUND = {"max_foreground": 0.0}  # all photos with a foreground are photos to check
 

@@ -34,7 +34,7 @@ IMAGE_ID, SIZE_HW = "2007_000063", (375, 500)
 TRAINED_ON = ("segmenter", "segmenter_agreement", "segmenter_scores")
 
 # The version of each stage, and its results on the golden photos in fp32, as in commit 35c6d36. If you change results
-# on purpose, update this table together with `NUMBERS` in `test_registry.py`.
+# on purpose, update this table together with `NUMBERS` in `test_versions.py`.
 GOLDEN = {
     "candidate_texts": (1, candidate_texts_numbers, [3, 45, 0.081964, 0.041241, -0.014045, -0.00684], 1e-5),
     "embeddings": (1, embeddings_numbers, [20.007231, 0.58907, 0.293639, -0.021273, 0.027866], 1e-4),

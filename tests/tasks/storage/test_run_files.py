@@ -9,17 +9,10 @@ import pytest
 from support.run_contents import RUN, SCORES
 
 from clipes.tasks.storage import run_files
-from clipes.tasks.storage.listing import list_paths_below
 from clipes.tasks.storage.parquet.footer import read_footer
-from clipes.tasks.storage.run_files import RunFiles, archive, list_runs, remove_archive
-from clipes.tasks.storage.run_schemas import MANIFEST_SCHEMA, STATUS_SCHEMA
+from clipes.tasks.storage.run_files import RunFiles, list_runs
+from clipes.tasks.storage.run_schemas.tables import MANIFEST_SCHEMA, STATUS_SCHEMA
 from clipes_core.errors import ArtifactError, BrokenArtifactError, StorageError
-
-
-@pytest.fixture
-def files(place):
-    """Return the files of a run in a store on each kind of file system."""
-    return RunFiles(place, "my run")
 
 
 def content(files, file):
@@ -233,40 +226,6 @@ def test_files_of_an_earlier_version_have_no_seal_and_are_read(files):
     assert files.read_run() == RUN
     files.check("run.json")
     files.check("metrics.json")
-
-
-def test_archived_files_are_moved_to_the_history_of_the_run_but_run_json_is_copied(files):
-    for file in ("run.json", "metrics.json"):
-        files.write_json(file, {"file": file})
-
-    archive(files, "2026-11-22", ["run.json", "metrics.json", "status.parquet"])
-
-    assert json.loads(content(files, "history/2026-11-22/metrics.json"))["file"] == "metrics.json"
-    assert content(files, "history/2026-11-22/run.json") == content(files, "run.json")
-    assert names(files) == ["metrics.json", "run.json", "run.json"]
-    assert list_runs(files.store_uri) == ["my run"]
-
-
-def test_the_history_loses_only_the_named_files(files):
-    files.write_json("run.json", {})
-    files.write_bytes("metrics.json", b"")
-    folder = archive(files, "2026-11-22", ["run.json", "metrics.json"])
-    mine = [f"{folder}/notes.txt", f"{folder}/plots/a.png", "history/notes.txt"]
-    for file in mine:
-        files.write_bytes(file, b"mine")
-
-    remove_archive(files, folder, ["run.json", "metrics.json", "status.parquet"])
-
-    assert list_paths_below(files.folder) == sorted([*mine, "run.json"])
-    files.remove(mine)
-    remove_archive(files, folder, ["run.json"])
-
-
-def test_an_empty_history_is_removed(tmp_path):
-    files = RunFiles(str(tmp_path), "my run")
-    files.write_json("run.json", {})
-    remove_archive(files, archive(files, "2026-11-22", ["run.json"]), ["run.json"])
-    assert [path.name for path in Path(files.folder).iterdir()] == ["run.json"]
 
 
 def test_a_folder_in_place_of_a_file_is_an_error_and_leaves_no_file(tmp_path):

@@ -15,7 +15,7 @@ from clipes.tasks.runs.record.recorder import record_run
 from clipes.tasks.runs.record.start import claimed_run_name, start_run
 from clipes.tasks.storage.layout import claims_uri
 from clipes.tasks.storage.run_files import RunFiles, read_seals, run_identity
-from clipes.tasks.storage.run_schemas import TABLE_SCHEMAS
+from clipes.tasks.storage.run_schemas.tables import TABLE_SCHEMAS
 from clipes.tasks.storage.run_status import SILENT_SECONDS, find_run, read_run
 from clipes_core.errors import ArtifactError, BrokenArtifactError, RunBusyError, UsageError
 

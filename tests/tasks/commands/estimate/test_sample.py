@@ -4,38 +4,16 @@ from pathlib import Path
 import pytest
 from support.ledger_records import finished, record
 
-from clipes.tasks.commands.estimate.forecast import Machines, Measurement, StageCost, TrainingCost, Work
-from clipes.tasks.commands.estimate.sample import (
-    made_with,
-    measured_costs,
-    read_measurement,
-    sample_config,
-    without_placeholders,
-    work_of,
-    write_measurement,
-)
-from clipes.tasks.machine.worker_state import WorkerSlot
+from clipes.tasks.commands.estimate.forecast import Machines, TrainingCost, Work
+from clipes.tasks.commands.estimate.sample import measured_costs, sample_config, without_placeholders, work_of
 from clipes.tasks.runs.ledger import Ledger
 from clipes.tasks.runs.record.contents import status_table
-from clipes.tasks.storage.layout import ESTIMATE_FILE, STATUS_FILE, ArtifactKey, artifact_uri
+from clipes.tasks.storage.layout import STATUS_FILE, ArtifactKey, artifact_uri
 from clipes.tasks.storage.run_files import RunFiles
 from clipes_core.config.run import NAME_LENGTH, RunConfig
 from clipes_core.errors import StageError
 
-SLOTS = {"gpu": (WorkerSlot("cpu", 1),), "cpu": (WorkerSlot("cpu", 1),)}
 COUNTS = {"images": 24, "seconds_per_row": 0.5, "cpu_seconds_per_row": 0.25, "peak_memory_mib": 100}
-MEASURED = Measurement(
-    Work(24, 8, 10, 20, 20, 2),
-    Machines(0, 2),
-    20.0,
-    (StageCost("cams", "gpu", False, 0.5, 0.0, 0.25, 9_000.0, 100),),
-    TrainingCost(0.2, 0.03, 0.5, 1, 900),
-)
-
-
-@pytest.fixture
-def config(tmp_path):
-    return RunConfig(name="voc", store=str(tmp_path))
 
 
 @pytest.fixture
@@ -146,25 +124,3 @@ def test_the_first_validation_of_a_sample_is_left_out_if_there_are_more(recorded
 def test_a_sample_without_usable_photos_is_reported(recorded):
     with pytest.raises(StageError, match=r"^no photo of the sample could be used: choose a larger --sample$"):
         measured_costs(recorded, {"stages": {}}, Machines(0, 2), {}, 10.0)
-
-
-def test_a_measurement_is_kept_for_the_same_config_host_and_workers(config):
-    made = made_with(config, SLOTS)
-    assert read_measurement(config, made) is None
-    write_measurement(config, MEASURED, made)
-    assert read_measurement(config, made) == MEASURED
-    more = made_with(config, {**SLOTS, "cpu": SLOTS["cpu"] * 2})
-    other = made_with(config.model_copy(update={"name": "other"}), SLOTS)
-    assert read_measurement(config, more) is read_measurement(config, other) is None
-
-
-def test_a_damaged_measurement_is_made_again(config):
-    made = made_with(config, SLOTS)
-    files = RunFiles(config.store, config.name)
-    write_measurement(config, MEASURED, made)
-    data = bytearray(Path(files.uri(ESTIMATE_FILE)).read_bytes())
-    data[len(data) // 2] ^= 1
-    files.write_bytes(ESTIMATE_FILE, bytes(data))
-    assert read_measurement(config, made) is None
-    files.write_json(ESTIMATE_FILE, {"made_with": made, "measurement": {"work": {}}})
-    assert read_measurement(config, made) is None

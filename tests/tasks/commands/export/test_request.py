@@ -9,7 +9,7 @@ from clipes.tasks.commands.output_folder import OutputFolder
 from clipes.tasks.storage.artifact_store import ArtifactStore
 from clipes.tasks.storage.layout import EVALUATION_FILE, MANIFEST_FILE
 from clipes.tasks.storage.run_files import RunFiles
-from clipes.tasks.storage.run_schemas import MANIFEST_SCHEMA
+from clipes.tasks.storage.run_schemas.tables import MANIFEST_SCHEMA
 from clipes.tasks.storage.run_status import RunStatus
 from clipes_core.errors import ErrorKind, PhotoError
 

@@ -12,7 +12,7 @@ from clipes.tasks.commands.export.request import Exported
 from clipes.tasks.inputs.pngs import palette_png
 from clipes.tasks.storage.layout import EVALUATION_FILE, STATUS_FILE
 from clipes.tasks.storage.run_files import RunFiles
-from clipes.tasks.storage.run_schemas import MANIFEST_SCHEMA, STATUS_SCHEMA
+from clipes.tasks.storage.run_schemas.tables import MANIFEST_SCHEMA, STATUS_SCHEMA
 from clipes_core.errors import ArtifactError, PhotoError, StageError
 
 

@@ -29,8 +29,9 @@ from clipes.tasks.execution.runner import runner_for
 from clipes.tasks.execution.scheduler import rows_done
 from clipes.tasks.execution.stage_shards import StageShards
 from clipes.tasks.machine.devices import clip_precision, cores
+from clipes.tasks.runs.inputs.photos import list_photos
 from clipes.tasks.runs.ledger import Ledger
-from clipes.tasks.runs.preparation import list_photos, prepare_run
+from clipes.tasks.runs.preparation import prepare_run
 from clipes.tasks.runs.record.contents import status_table
 from clipes.tasks.storage.listing import list_names
 from clipes_core.errors import ConfigError, WorkerError

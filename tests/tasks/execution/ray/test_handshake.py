@@ -7,7 +7,7 @@ from support.free_ports import free_ports
 
 from clipes.tasks.execution.ray.handshake import HandshakeRequest, host_facts, readable_photo
 from clipes.tasks.inputs.photos import Photo
-from clipes.tasks.runs.preparation import list_photos
+from clipes.tasks.runs.inputs.photos import list_photos
 from clipes.tasks.storage.retry_policy import RetryPolicy
 from clipes_core.errors import TransientError
 

@@ -1,27 +1,20 @@
-"""Photos on web servers: servers that fail at times, that lack headers, and that do not answer."""
+"""Photos on web servers: servers that fail at times, that lack headers, and that send archives in part."""
 
-import asyncio
 import logging
 import os
 from email.utils import formatdate
-from typing import ClassVar
 
 import pytest
 from support.archives import jpeg, shard
-from support.forks import exit_code_of_fork, held_by_a_thread
-from support.free_ports import free_ports
 from support.web_server import Handler, flaky_files, serve
-from yarl import URL
 
 from clipes.tasks.inputs.datasets.listing import read_dataset
-from clipes.tasks.inputs.photos import LoadedPhoto, Photo, load_photos
-from clipes.tasks.inputs.sources import http
-from clipes.tasks.inputs.sources.http import PATIENCE
+from clipes.tasks.inputs.photos import LoadedPhoto, load_photos
 from clipes.tasks.inputs.sources.source import ABSENT, CONTENT, UNKNOWN
 from clipes.tasks.inputs.sources.table import find_files, read_listed
 from clipes.tasks.inputs.vocabularies import load_vocabulary
 from clipes_core.config.dataset import DatasetConfig
-from clipes_core.errors import ErrorKind, PhotoError, StorageError, TransientError
+from clipes_core.errors import ErrorKind, PhotoError, StorageError
 
 
 def test_a_server_that_fails_every_fifth_request_costs_no_photo(tmp_path):
@@ -104,138 +97,6 @@ def test_without_an_etag_and_a_time_files_are_identified_by_their_content(monkey
     )
 
 
-def test_a_server_that_fails_is_named_once(caplog):
-    with serve(flaky_files({"/a.jpg": b"a"}, every=2)) as url:
-        assert [read_listed(f"{url}/a.jpg", UNKNOWN) for _ in range(4)] == [b"a"] * 4
-    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert len(warnings) == 1
-    assert warnings[0].startswith(f"{url}/a.jpg: ")
-    assert warnings[0].endswith(": clipes repeats requests to this server that fail")
-
-
-def test_a_process_that_is_forked_while_a_thread_asks_a_server_can_read():
-    def read():
-        assert read_listed(f"{url}/a.jpg", UNKNOWN) == b"a"
-
-    with serve(flaky_files({"/a.jpg": b"a"}, every=0)) as url:
-        read()
-        with held_by_a_thread(http._lock):
-            assert exit_code_of_fork(read) == 0
-        read()
-
-
-class LoggedOut(Handler):
-    """Redirects every file to a login page, and the file `/loop.jpg` to itself."""
-
-    def do_GET(self):  # noqa: N802 - the name that http.server calls
-        page = b"<!DOCTYPE html><title>Log in</title>"
-        self.send_response(200 if self.path == "/login" else 302)
-        self.send_header("Location", "/loop.jpg" if self.path == "/loop.jpg" else "/login")
-        self.send_header("Content-Length", str(len(page)))
-        self.end_headers()
-        self.wfile.write(page)
-
-
-def test_a_photo_behind_a_login_page_is_named_with_the_reason():
-    with serve(LoggedOut) as url:
-        config = DatasetConfig(format="list", reach=(url,))
-        photo = Photo("a", f"{url}/a.jpg", 0, UNKNOWN, ())
-        ((_, failure),) = load_photos([photo], config)
-    assert isinstance(failure, PhotoError)
-    assert failure.reason.startswith(f"{url}/a.jpg (")
-    assert failure.reason.endswith(
-        "it is a web page, such as a login page: check its address, and download the photo again"
-    )
-
-
-class Redirecting(Handler):
-    """Redirects the paths in `targets`, and serves a photo under every other path except `/none.jpg`."""
-
-    targets: ClassVar[dict[str, str]] = {}
-    asked: ClassVar[list[str]] = []
-
-    def do_GET(self):  # noqa: N802 - the name that http.server calls
-        self.asked.append(self.path)
-        if self.path == "/none.jpg":
-            self.send_error(404)
-            return
-        target = self.targets.get(self.path)
-        self.send_response(200 if target is None else 302)
-        if target is not None:
-            self.send_header("Location", target)
-        self.send_header("Content-Length", "5" if target is None else "0")
-        self.end_headers()
-        self.wfile.write(b"photo" if target is None else b"")
-
-
-def test_a_redirect_to_another_server_of_a_private_network_is_refused(monkeypatch, tmp_path):
-    monkeypatch.setattr(Redirecting, "targets", {"/a.jpg": "/moved.jpg"})
-    monkeypatch.setattr(Redirecting, "asked", [])
-    other = flaky_files({"/secret.jpg": jpeg()}, every=0)
-    with serve(other) as hidden, serve(Redirecting) as url:
-        assert read_listed(f"{url}/a.jpg", UNKNOWN) == b"photo"
-        Redirecting.targets["/b.jpg"] = f"{hidden}/secret.jpg?token=abc"
-        reason = (
-            f"{url}/b.jpg: the server redirects to {hidden}, which is not a server in the internet: if you trust it, "
-            "name the file there"
-        )
-        with pytest.raises(StorageError) as caught:
-            read_listed(f"{url}/b.jpg", UNKNOWN)
-        assert str(caught.value) == reason
-        (tmp_path / "list.csv").write_text("image,labels\na.jpg,dog\nb.jpg,dog\nnone.jpg,dog\n")
-        config = DatasetConfig(format="list", root=url, split=str(tmp_path / "list.csv"))
-        listing = read_dataset(config, load_vocabulary("voc12"))
-    assert [photo.image_id for photo in listing.photos] == ["a"]
-    assert [(row.image_id, row.kind, row.reason) for row in listing.rejects] == [
-        ("b", ErrorKind.UNREADABLE, reason),
-        ("none", ErrorKind.MISSING, f"no file at {url}/none.jpg; correct the name, or add the file"),
-    ]
-    assert other.asked == []
-    assert "/" not in Redirecting.asked  # the page of the folder could be on another server, too
-
-
-@pytest.mark.parametrize(
-    ("target", "followed"),
-    [
-        ("http://host/b", True),
-        ("https://host/b", True),
-        ("http://host:8080/b", False),
-        ("https://host:444/b", False),
-        ("http://127.0.0.1/b", False),
-        ("http://localhost/b", False),
-        ("http://10.0.0.7/b", False),
-        ("http://169.254.169.254/latest", False),  # the metadata of a machine in a cloud
-        ("http://[::1]/b", False),
-        ("http://[fe80::1%25lo]/b", False),
-        ("http://[::ffff:10.0.0.7]/b", False),
-        ("http://no.such.host.invalid/b", False),
-        ("https://8.8.8.8/b", True),
-        ("http://[2001:4860:4860::8888]:8080/b", True),
-    ],
-)
-def test_a_redirect_may_lead_to_https_and_to_the_internet(target, followed):
-    class Request:
-        url = URL(target)
-
-    async def handler(_request):
-        return "answer"
-
-    call = http._check_redirects_of(URL("http://host/a"))(Request(), handler)
-    if followed:
-        assert asyncio.run(call) == "answer"
-    else:
-        with pytest.raises(StorageError, match="redirects to"):
-            asyncio.run(call)
-
-
-def test_a_server_that_redirects_in_a_circle_is_reported():
-    with serve(LoggedOut) as url, pytest.raises(StorageError) as caught:
-        read_listed(f"{url}/loop.jpg", UNKNOWN)
-    assert str(caught.value) == (
-        f"{url}/loop.jpg: the server redirects this address again and again: open it in a browser, and correct it"
-    )
-
-
 class Refusing(Handler):
     """Answers with the HTTP status in the path, and asks to wait."""
 
@@ -260,30 +121,6 @@ def test_a_photo_that_cannot_be_looked_up_is_the_failure_of_this_photo(monkeypat
     assert failure.kind is kind
     assert f"{url}/{status}.jpg: {status}" in failure.reason
     assert Refusing.asked == asked  # a server may refuse only HEAD, so a refusal is followed by GET
-
-
-@pytest.mark.usefixtures("impatient")
-def test_a_silent_server_is_a_timeout(monkeypatch):
-    monkeypatch.setattr(http, "SILENCE_S", 0.05)
-
-    class Silent(Handler):
-        def do_GET(self):  # noqa: N802 - the name that http.server calls
-            self.connection.recv(1)  # until the client closes the connection
-
-    with serve(Silent) as url, pytest.raises(TransientError) as caught:
-        read_listed(f"{url}/a.jpg", UNKNOWN)
-    assert isinstance(caught.value.__cause__, TimeoutError)
-
-
-@pytest.mark.usefixtures("impatient")
-def test_a_server_that_never_answers_is_not_waited_for_again_and_again(monkeypatch):
-    (port,) = free_ports(1)
-    attempts, request = [], http._request
-    monkeypatch.setattr(http, "_request", lambda *given: attempts.append(given) or request(*given))
-    for _ in range(PATIENCE + 3):
-        with pytest.raises(TransientError):
-            read_listed(f"http://127.0.0.1:{port}/a.jpg", UNKNOWN)
-    assert len(attempts) == PATIENCE * http.POLICY.attempts + 3
 
 
 def test_photos_in_an_archive_on_a_web_server_are_read_in_part():

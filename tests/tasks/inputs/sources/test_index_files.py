@@ -19,7 +19,7 @@ from clipes.tasks.inputs.sources.index_files import IndexFiles, version_key
 from clipes.tasks.inputs.sources.members import Members
 from clipes.tasks.inputs.sources.source import Found
 from clipes.tasks.inputs.sources.table import find_files, read_listed
-from clipes.tasks.runs.preparation import list_photos
+from clipes.tasks.runs.inputs.photos import list_photos
 from clipes.tasks.storage.files import write_file
 from clipes.tasks.storage.layout import archive_indexes_uri
 from clipes.tasks.storage.listing import FileFacts, list_below

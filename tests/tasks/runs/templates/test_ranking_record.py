@@ -20,7 +20,7 @@ from clipes.tasks.stages.embeddings import EMBEDDINGS, EmbeddingsRow
 from clipes.tasks.stages.prompt_scores import MEASURED, PROMPT_SCORES, PromptScoresRow
 from clipes.tasks.stages.prompts import PROMPTS, PromptsRow
 from clipes.tasks.stages.texts import RankingOfTemplates
-from clipes.tasks.storage.run_schemas import RANKING_SCHEMA, RANKING_SCORES_SCHEMA
+from clipes.tasks.storage.run_schemas.tables import RANKING_SCHEMA, RANKING_SCORES_SCHEMA
 from clipes_core.errors import ArtifactError, ErrorKind, PhotoError, StageError
 from clipes_core.template_ranking import RankedTemplate
 

@@ -10,7 +10,7 @@ from clipes.tasks.stages.embeddings import EMBEDDINGS, EmbeddingsRow
 from clipes.tasks.stages.texts import TextRow
 from clipes.tasks.stages.words.word_scores import WORD_SCORES, WordScoresRow
 from clipes.tasks.stages.words.word_texts import WORD_TEXTS, RankingOfWords
-from clipes.tasks.storage.run_schemas import BACKGROUND_SCHEMA, SYNONYMS_SCHEMA
+from clipes.tasks.storage.run_schemas.tables import BACKGROUND_SCHEMA, SYNONYMS_SCHEMA
 from clipes_core.errors import ErrorKind, PhotoError, StageError
 
 IDENTITY = "plain 2026-01-01T00:00:00+00:00"

@@ -3,7 +3,7 @@ import io
 from support.run_contents import RUN
 
 from clipes.flows.rankings.words import WordRanking
-from clipes.flows.terminal.word_tables import print_word_ranking
+from clipes.flows.terminal.rankings.word_tables import print_word_ranking
 from clipes.tasks.machine.terminal import TerminalConsole
 from clipes.tasks.runs.record.recorder import RunSummary
 from clipes.tasks.runs.words.ranking import ClassRanking, RankedCandidate, SeenWord, WordFindings

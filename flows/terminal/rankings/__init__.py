@@ -1,0 +1,1 @@
+"""Print the rankings of templates and words."""
