@@ -1,5 +1,6 @@
 """Fixtures that call the clipes command as a user does, and the arguments for these calls."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,12 @@ def clipes(tmp_path, clipes_in) -> ClipesHere:
 
 
 @pytest.fixture
+def clipes_here(tmp_path, clipes_in) -> ClipesHere:
+    """Return the command inside this process, for files whose `clipes` is `clipes_process`: it saves them time."""
+    return clipes_in(tmp_path)
+
+
+@pytest.fixture
 def clipes_process(tmp_path, server_environment) -> ClipesProcess:
     """Return the command in a new folder, run as a separate process, which a test can kill."""
     return ClipesProcess(tmp_path, server_environment)
@@ -36,6 +43,18 @@ def without_weights(tmp_path, server_environment) -> ClipesProcess:
     """Return the command in a new folder, on a machine that has no downloaded weights and cannot download any."""
     hub = {"HF_HOME": str(tmp_path / "cache"), "HF_ENDPOINT": "http://127.0.0.1:9"}
     return ClipesProcess(tmp_path, server_environment | hub)
+
+
+@pytest.fixture
+def clipes_with_own_server(tmp_path, server_environment) -> ClipesProcess:
+    """Return the command as a separate process that starts a server; PREFECT_HOME marks the processes of both.
+
+    The server finds an empty database, because creating its tables takes seconds.
+    """
+    home = tmp_path / "prefect"
+    home.mkdir()
+    shutil.copy(Path(server_environment["PREFECT_HOME"]) / "empty.db", home / "prefect.db")
+    return ClipesProcess(tmp_path, {**server_environment, "PREFECT_API_URL": "", "PREFECT_HOME": str(home)})
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ def test_a_stage_may_choose_its_workers_by_their_devices(prepared, kind):
         assert (runner.workers_for(MASKS), runner.workers_for(CAMS)) == ("gpu", "gpu")
 
 
-@pytest.mark.parametrize("execution", [{}, {"gpu_workers": 1, "cpu_workers": 1}, {"gpu_workers": 5, "cpu_workers": 7}])
+@pytest.mark.parametrize("execution", [{}, {"gpu_workers": 1, "cpu_workers": 1}, {"gpu_workers": 2, "cpu_workers": 3}])
 def test_a_runner_counts_the_cores_of_its_machines_and_not_its_workers(tiny, kind, execution):
     with runner_for(tiny.config(execution={**execution, "runner": {"kind": kind}})) as runner:
         assert (runner.gpus(), runner.cores()) == (0, 1 if kind == "inline" and execution != WORKERS else cores())
