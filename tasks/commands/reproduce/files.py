@@ -1,6 +1,6 @@
 """Write the outcome of a reproduction as Markdown, for people, and as JSON, for programs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,6 +11,7 @@ from clipes.tasks.storage.run_files import RunFiles
 MARKDOWN_FILE, JSON_FILE = "reproduction.md", "reproduction.json"
 COMMON = "Possible reasons for the differences in every row"
 COLUMNS = ("what", "split", "published", "measured", "difference", "reasons")
+INITIAL_WEIGHTS = {"imagenet": "ImageNet", "coco": "COCO"}
 NUMBERS = (2, 3, 4)  # places of the columns with numbers
 
 
@@ -57,27 +58,39 @@ def table_rows(found: Reproduction) -> list[tuple[str, ...]]:
     """
     return [
         (
-            each.published.what,
-            _split(each),
+            _what(each),
+            each.published.split,
             each.published.text,
             MISSING if each.measured is None else f"{each.measured:.1f}",
             MISSING if each.difference is None else signed(each.difference, 1),
-            ", ".join(map(str, sorted(found.reasons[reason] for reason in each.reasons))),
+            _ranges(sorted(found.reasons[reason] for reason in each.reasons)),
         )
         for each in found.numbers
     ]
 
 
-def _split(each: ReproducedNumber) -> str:
-    init = f", {each.published.init} weights" if each.published.init in ("imagenet", "coco") else ""
-    return f"{each.published.split}{init}"
+def _what(each: ReproducedNumber) -> str:
+    init = INITIAL_WEIGHTS.get(each.published.init or "")
+    return f"{each.published.what}, {init} weights" if init else each.published.what
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Return rising numbers as text, with three or more consecutive numbers as a range, such as "1, 4-9"."""
+    groups: list[list[int]] = []
+    for number in numbers:
+        if groups and number == groups[-1][-1] + 1:
+            groups[-1].append(number)
+        else:
+            groups.append([number])
+    shown = (f"{own[0]}-{own[-1]}" if len(own) > 2 else ", ".join(map(str, own)) for own in groups)
+    return ", ".join(shown)
 
 
 def markdown(found: Reproduction) -> str:
     """Return a reproduction as a Markdown document."""
     parts = [
         f"# The paper's numbers on {found.data}",
-        *found.photos,
+        *dict.fromkeys(found.photos),
         _section(COMMON, (f"- {each}" for each in found.common_reasons)),
         "## Scores",
         "\n".join(table_lines(COLUMNS, table_rows(found), NUMBERS)),

@@ -38,7 +38,7 @@ def test_the_papers_table_is_printed_and_written_and_a_repetition_computes_nothi
     assert "the weights of CLIP are small_vit.pt, which is not OpenAI's archive of ViT-B/16" in printed
     assert "5 runs (MHSA, CAA, softmax of the classes, logits of the classes, names): at most" in printed
     assert re.search(r"^initial CAM \+ CAA \+ CRF +train +75\.0 +\d+\.\d +−\d+\.\d +\d", done.stdout, re.MULTILINE)
-    assert re.search(r"^DeepLabV2 +val, imagenet weights +71\.1 +\d+\.\d +−\d+\.\d", done.stdout, re.MULTILINE)
+    assert re.search(r"^DeepLabV2, ImageNet weights +val +71\.1 +\d+\.\d +−\d+\.\d", done.stdout, re.MULTILINE)
     assert "3 photos are both in the split of the masks and in the split that scores the segmenter" in printed
     assert "train.mmseg_config is small_cpu; the paper's value is deeplabv2_r101_voc12" in printed
     assert "not part of this reproduction" not in printed

@@ -15,6 +15,7 @@ from clipes.tasks.commands.reproduce.comparison import (
 )
 from clipes.tasks.commands.reproduce.files import JSON_FILE, MARKDOWN_FILE, markdown, table_rows, write_files
 from clipes.tasks.commands.reproduce.paper_config import REPRODUCTIONS
+from clipes.tasks.inputs.paper.published import published_number
 from clipes.tasks.storage.run_files import RunFiles
 from clipes_core.config.run import parse_config
 
@@ -90,6 +91,19 @@ def test_what_all_parts_have_in_common_is_no_reason_of_single_rows(result):
     assert (ours.reasons, theirs.reasons) == ((DEVIATION,), (other,))
     assert found.left_out == ("segmenter: no GPU",)
     assert compare("voc12", parts[:1], ()).common_reasons == (both, DEVIATION, PRECISION)
+
+
+def test_consecutive_reasons_are_shown_as_a_range_so_that_the_table_is_narrow(result):
+    few, many = ("a", "b"), ("c", "d", "e")
+    parts = [MeasuredPart(result(scores(0.5, 0.5, 0.4)), CONFIG, own) for own in (few, many)]
+    shown = [row[-1] for row in table_rows(compare("voc12", parts, ())) if row[0] == "initial CAM"]
+    assert shown == ["1, 2", "9-11"]
+
+
+def test_the_initial_weights_of_a_segmenter_are_named_next_to_it(result):
+    one = compare("voc12", [MeasuredPart(result(scores(0.5, 0.5, 0.4)), CONFIG, ())], ())
+    number = replace(one.numbers[0], number_id="voc_val_imagenet", published=published_number("voc_val_imagenet", ""))
+    assert table_rows(replace(one, numbers=(number,)))[0][:2] == ("DeepLabV2, ImageNet weights", "val")
 
 
 def test_a_run_without_a_score_says_why(result):
