@@ -69,7 +69,8 @@ deploy: $(INSTALLED)
 browser:
 	command -v chromium > /dev/null || (apt-get update && apt-get install --yes --no-install-recommends chromium)
 
-# Without compiled files, each of the hundreds of processes that the tests start would compile all modules.
+# Keep compiled files even if the environment forbids it; otherwise, each of the hundreds of processes that the tests
+# start would compile all modules.
 test test-slow: export PYTHONDONTWRITEBYTECODE =
 
 test: setup

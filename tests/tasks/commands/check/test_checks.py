@@ -188,7 +188,7 @@ def test_prompts_that_are_too_long_for_clip_are_named_with_their_tokens(farm):
     [fault] = faults()
     assert (fault.what, fault.works) == ("prompt lengths", False)
     assert fault.detail.startswith("1 of 4 prompts have more than the 32 tokens that CLIP reads: ")
-    assert f"\ndog: 48 tokens in 'a bright photo of a {long} dog.'" in fault.detail
+    assert f"\ndog: 49 tokens in 'a bright photo of a {long} dog.'" in fault.detail
 
 
 def test_missing_weights_are_a_problem(farm):
