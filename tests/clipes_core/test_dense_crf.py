@@ -233,11 +233,11 @@ def test_masks_and_confidence_equal_the_published_program_on_real_photos(real_da
 
 @pytest.mark.slow
 def test_masks_and_confidence_of_a_device_equal_the_published_program_on_real_photos(real_data, golden):
-    check_masks_and_confidence(real_data, golden, "rgb", CrfConfig(backend="lattice"), "cpu")
+    check_masks_and_confidence(real_data, golden, "rgb", CrfConfig(backend="lattice"), "cpu", GOLDEN_IDS[::3])
 
 
-def check_masks_and_confidence(real_data, golden, mode, config, device):
-    for image_id in GOLDEN_IDS:
+def check_masks_and_confidence(real_data, golden, mode, config, device, image_ids=GOLDEN_IDS):
+    for image_id in image_ids:
         image_rgb = np.asarray(Image.open(real_data / "JPEGImages" / f"{image_id}.jpg"))
         expected = np.load(golden / f"{image_id}.npz")
         cams = resize_cams(expected["refined_cam"], image_rgb.shape[:2]).astype(np.float16)

@@ -115,7 +115,7 @@ from clipes_core.demo.training import TrainingConfig
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     pace = Pace(scenes=128, checkpoint_steps=2, compiled=False)  # compiling takes a minute, in each process
-    train_clip(DEMO_MODEL, TrainingConfig(samples=512), [TemplateUse("a {}.")], Path(sys.argv[1]), pace)
+    train_clip(DEMO_MODEL, TrainingConfig(samples=320), [TemplateUse("a {}.")], Path(sys.argv[1]), pace)
 """
 ENVIRONMENT = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)}
 
