@@ -9,6 +9,7 @@ from clipes.tasks.commands.reproduce.comparison import (
     CLOSE_ENOUGH,
     CRF_BUILD,
     CRF_IMAGE,
+    OF_NUMBERS,
     PRECISION,
     MeasuredPart,
     compare,
@@ -29,12 +30,12 @@ def run(metrics, failed=None):
 
 @pytest.fixture
 def result():
-    """Return a result in which only the variant CAA ran."""
+    """Return a function that makes a result in which only one variant ran, by default CAA."""
     grid = load_grid(str(REPRODUCTIONS / "voc12" / "pseudo-masks.yaml"))
-    (caa,) = (variant for variant in grid.all_variants if variant.label == "CAA")
 
-    def make(metrics, failed=None):
-        variants = (VariantResult(caa, (run(metrics, failed),)),)
+    def make(metrics, failed=None, label="CAA"):
+        (ran,) = (variant for variant in grid.all_variants if variant.label == label)
+        variants = (VariantResult(ran, (run(metrics, failed),)),)
         fields = {"grid": grid, "name": "reproduce-voc12-masks", "uri": "/store/runs/m", "data": "9 photos"}
         return AblationResult(**fields, variants=variants)
 
@@ -104,6 +105,12 @@ def test_the_initial_weights_of_a_segmenter_are_named_next_to_it(result):
     one = compare("voc12", [MeasuredPart(result(scores(0.5, 0.5, 0.4)), CONFIG, ())], ())
     number = replace(one.numbers[0], number_id="voc_val_imagenet", published=published_number("voc_val_imagenet", ""))
     assert table_rows(replace(one, numbers=(number,)))[0][:2] == ("DeepLabV2, ImageNet weights", "val")
+
+
+def test_a_softmax_without_background_words_has_a_reason_of_its_own(result):
+    (first, *_) = rows(result(scores(0.3, 0.3, 0.3), label="softmax of the classes"))
+    assert first.number_id == "voc_train_no_background"
+    assert first.reasons == (OF_NUMBERS["voc_train_no_background"],)
 
 
 def test_a_run_without_a_score_says_why(result):
