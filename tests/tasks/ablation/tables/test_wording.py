@@ -23,14 +23,13 @@ def test_differences_and_the_paper_have_columns_only_if_there_are_any(refinement
     ]
 
 
-def test_the_explanations_name_the_photos_of_both_sides(refinements):
+def test_the_explanations_name_the_photos_of_the_paper(refinements):
     lines = explanations(table_of(refinements))
     assert lines == [
         "Scores are mIoU in %; the score of a class is its IoU in %.",
         "A number is the mean over the seeds, with the lowest and the highest value in brackets.",
         "+/- is the difference from MHSA.",
-        "The paper's numbers were measured on voc12 train, those of this table on scenes, 6 photos. "
-        "If the photos differ, compare only the order of the numbers.",
+        "The paper's numbers were measured on voc12 train. On other photos, compare only the order of the numbers.",
         "No run has these figures: train (refined CAM).",
     ]
 
