@@ -46,13 +46,7 @@ def ablation_config(path: str, overrides: Iterable[str], grid: Grid, given: Mapp
         ConfigError: as for `read_config`; or the grid varies a setting of `overrides`.
     """
     overrides = tuple(overrides)
-    own: dict[str, Any] = {}
-    for override in overrides:
-        own |= flat_settings(parse_override(override))
-    varied = {key for variant in grid.all_variants for key in variant.settings} | grid.seeds.keys()
-    for key in own:
-        if clash := sorted(other for other in varied if _overlap(key, other)):
-            raise ConfigError(f"--set {key}: the grid {grid.name} itself varies {clash[0]}; leave out this option")
+    own = check_overrides(overrides, grid)
     common = {key: value for key, value in grid.settings.items() if not any(_overlap(key, other) for other in own)}
     named = given if "name" in given else {**given, "name": f"{read_config(path, overrides).name}-{slug(grid.name)}"}
     config = read_config(path, overrides, named)
@@ -64,6 +58,18 @@ def ablation_config(path: str, overrides: Iterable[str], grid: Grid, given: Mapp
     return with_date_and_time(config)
 
 
+def check_overrides(overrides: Iterable[str], grid: Grid) -> Settings:
+    """Return the settings of strings `key=value`; raise ConfigError if the grid varies one of them."""
+    own: dict[str, Any] = {}
+    for override in overrides:
+        own |= flat_settings(parse_override(override))
+    varied = {key for variant in grid.all_variants for key in variant.settings} | grid.seeds.keys()
+    for key in own:
+        if clash := sorted(other for other in varied if _overlap(key, other)):
+            raise ConfigError(f"--set {key}: the grid {grid.name} itself varies {clash[0]}; leave out this option")
+    return own
+
+
 def variant_runs(config: RunConfig, grid: Grid, only: tuple[str, ...] = ()) -> tuple[PlannedVariantRun, ...]:
     """Return the runs of an ablation, in the order of the grid, and check the config of each of them.
 
@@ -73,8 +79,8 @@ def variant_runs(config: RunConfig, grid: Grid, only: tuple[str, ...] = ()) -> t
         only: labels of the variants that run, as for `chosen_variants`; empty for all.
 
     Raises:
-        UsageError: a label is unknown, the config of a run cannot be used, or two runs have the same name. The message
-            names the variants.
+        UsageError: a label is unknown, the config of a run cannot be used, or two runs of the grid have the same name,
+            also if `only` leaves one of them out. The message names the variants.
     """
     runs, faults, slugs = list[PlannedVariantRun](), dict[str, None](), grid.slugs
     for variant in chosen_variants(grid, only):
@@ -84,7 +90,7 @@ def variant_runs(config: RunConfig, grid: Grid, only: tuple[str, ...] = ()) -> t
             faults[_of_grid(grid, variant.label, exc)] = None
     if faults:
         raise ConfigError("\n".join(faults))
-    _check_names(runs, grid)
+    _check_names((*runs, *other_runs(config, grid, only)) if only else runs, grid)
     return tuple(runs)
 
 

@@ -54,8 +54,8 @@ def explanations(table: AblationTable) -> list[str]:
         lines.append(f"{DIFFERENCE} is the difference from {table.reference}.")
     if table.published_on:
         lines.append(
-            f"The paper's numbers were measured on {table.published_on}. On other photos, compare only the order of the "
-            "numbers."
+            f"The paper's numbers were measured on {table.published_on}. On other photos, compare only the order of "
+            "the numbers."
         )
     if {INITIAL_CAM.key, REFINED_CAM.key} <= {column.of.score for column in table.columns}:
         initial, refined = (f"{min(CAM_POWERS[kind])} to {max(CAM_POWERS[kind])}" for kind in ("cam", "refined_cam"))

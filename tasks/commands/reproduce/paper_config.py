@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from clipes.tasks.ablation.grid import Grid
 from clipes.tasks.ablation.grid_file import load_grid
+from clipes.tasks.ablation.variant_runs import check_overrides
 from clipes.tasks.inputs.configs import load_config
 from clipes.tasks.machine.shipped_files import CONFIGS
 from clipes_core.config.run import RunConfig
@@ -57,10 +58,12 @@ def paper_runs(data: str, part: Part, overrides: Sequence[str], given: Mapping[s
         given: nested dict of values that belong to the machine, such as the store and dataset.root.
 
     Raises:
-        ConfigError: a setting is invalid; one line per key.
+        ConfigError: a setting is invalid (one line per key), or the runs themselves vary it.
     """
+    grid = load_grid(str(REPRODUCTIONS / data / f"{part}.yaml"))
+    check_overrides(overrides, grid)
     path = str(CONFIGS / f"{data}.yaml")
     of_part = (f"dataset.split={MASKS_SPLIT[data]}", "train.enabled=false") if part == "pseudo-masks" else ()
     theirs = (f"name=reproduce-{data}-{part}", *PUBLISHED_PROGRAM, *of_part)
     config, paper = (load_config(path, (*theirs, *own), given) for own in (overrides, ()))
-    return PaperRuns(data, part, config, paper, load_grid(str(REPRODUCTIONS / data / f"{part}.yaml")))
+    return PaperRuns(data, part, config, paper, grid)

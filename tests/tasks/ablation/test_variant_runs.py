@@ -67,6 +67,14 @@ def test_two_runs_of_the_same_name_are_refused(key, first, second, ablation):
     )
 
 
+@pytest.mark.parametrize("only", [(), ("a",), ("a-1",)])
+def test_a_run_may_not_have_the_name_of_one_that_is_left_out(only, ablation):
+    """The labels a and "a!" are numbered, so that the first one would get the name of the third."""
+    text = f"{PLAIN}{{a: {{cam.power: 2}}, 'a!': {{cam.power: 3}}, a-1: {{cam.power: 1}}}}"
+    with pytest.raises(ConfigError, match=r"'a(-1)?' and 'a(-1)?' would both have the name demo-my-grid-a-1:"):
+        ablation(text, only=only)
+
+
 def test_a_name_that_is_too_long_is_refused_instead_of_cut(ablation):
     name = "x" * 190
     assert len(ablation(PLAIN + "{A23456789: {}}", name=name)[2][0].config.name) == 200

@@ -35,6 +35,14 @@ def test_the_settings_of_the_user_replace_those_of_the_paper(tmp_path):
     assert (segmenter.dataset.split, segmenter.evaluation.split, segmenter.train.enabled) == ("train_aug", "val", True)
 
 
+def test_a_setting_that_the_runs_vary_is_refused(tmp_path):
+    given = {"dataset": {"root": str(tmp_path)}}
+    with pytest.raises(ConfigError, match=r"^--set cam\.refine: the grid \S+ itself varies cam\.refine; leave out"):
+        paper_runs("voc12", "pseudo-masks", ("cam.refine=none",), given)
+    with pytest.raises(ConfigError, match=r"^--set train\.loss: "):
+        paper_runs("voc12", "segmenters", ("train.loss=ce",), given)
+
+
 def test_an_unknown_data_set_is_refused():
     with pytest.raises(ConfigError, match=r"no data set 'voc': the paper's data sets are voc12 and coco14; name one"):
         check_data_name("voc")
