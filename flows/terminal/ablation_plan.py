@@ -36,9 +36,12 @@ def print_ablation_plan(console: Console, plans: Sequence[RunPlan]) -> None:
     if beginning:
         console.print(f"the names of all runs begin with {beginning}")
     print_missing_weights(console, [plan.missing_weights for plan in plans])
+    names = dict[str, list[str]]()
     for plan in plans:
         if plan.problem is not None:
-            console.print(f"{plan.name}: cannot be planned: {plan.problem}")
+            names.setdefault(plan.problem, []).append(plan.name)
+    for problem, concerned in names.items():
+        console.print(f"{', '.join(concerned)}: cannot be planned: {problem}")
 
 
 def _common_beginning(names: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from clipes.tasks.machine.terminal import announce
 from clipes_core.errors import StageError
 
 # The loggers about what all runs share. The events of a run are logged each time, also if they are the same.
-OF_INPUTS = ("tasks.inputs", "tasks.models", "tasks.runs.preparation", "tasks.runs.record.shard_count")
+OF_INPUTS = ("tasks.inputs", "tasks.models", "tasks.runs.inputs", "tasks.runs.record.shard_count")
 SAMPLE = 24  # photos that the forecast measures
 
 

@@ -22,7 +22,16 @@ PAPER = "the paper"  # what is checked, in the findings
 OPENAI_ARCHIVE = "5806e77cd80f8b59"
 OPENAI_TAG = "openai"
 # Settings that say where something is, who computes it, or what the report shows.
-WITHOUT_EFFECT = ("name", "store", "execution", "report", "dataset.root", "dataset.truth", "evaluation.root")
+WITHOUT_EFFECT = (
+    "name",
+    "store",
+    "execution",
+    "report",
+    "dataset.root",
+    "dataset.truth",
+    "evaluation.root",
+    "evaluation.truth",
+)
 OF_SEGMENTER = ("train", "evaluation")  # have no effect if no segmenter is trained
 OWN_CHECKS = ("dataset.split", "dataset.sample", "evaluation.split", "clip.pretrained")
 # data set -> number of photos of a list that is easily mistaken for the paper's -> what the list is

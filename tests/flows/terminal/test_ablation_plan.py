@@ -46,5 +46,6 @@ def test_a_single_run_keeps_its_long_name(printed):
     assert any(line.startswith(f"{LONG}-caa") for line in printed(f"{LONG}-caa"))
 
 
-def test_a_run_that_cannot_be_planned_is_named_with_the_reason(printed):
+def test_runs_that_cannot_be_planned_are_named_with_the_reason(printed):
     assert "demo-caa: cannot be planned: no weights" in printed("demo-caa", problem="no weights")
+    assert "mhsa, caa: cannot be planned: no weights" in printed("mhsa", "caa", problem="no weights")

@@ -2,10 +2,12 @@
 
 import json
 import re
+from importlib.util import find_spec
 
 import pytest
 from support.commands import settings
 
+from clipes.flows.commands.start.reproduce import OF_INPUTS
 from clipes.tasks.storage.run_files import RunFiles
 
 NAME = "reproduce-voc12-pseudo-masks"
@@ -80,6 +82,11 @@ def test_a_plan_checks_the_data_and_shows_every_part_but_computes_nothing(reprod
     assert re.search(r"^reproduce-voc12-segmenters-cross-entropy ", done.stdout, re.MULTILINE), done.stdout
     assert " ".join(done.stdout.split()).count("time: not known yet, because this store has no measurement") == 2
     assert not (clipes.folder / "clipes-store" / "artifacts").exists()
+
+
+@pytest.mark.parametrize("name", OF_INPUTS)
+def test_the_messages_that_are_written_once_come_from_modules_that_exist(name):
+    assert find_spec(f"clipes.{name}") is not None
 
 
 def test_a_small_segmenter_is_not_said_to_take_days(reproduce):

@@ -125,7 +125,8 @@ def test_only_settings_that_may_change_a_score_are_named(tmp_path):
         return load_config(str(CONFIGS / "voc12.yaml"), (f"dataset.root={tmp_path}", *overrides))
 
     same = config(
-        "execution.shards=3", "report.gallery=0", "name=mine", f"store={tmp_path}", "clip.pretrained=random:0"
+        *("execution.shards=3", "report.gallery=0", "name=mine", f"store={tmp_path}", "clip.pretrained=random:0"),
+        *(f"{section}.{key}={tmp_path}" for section in ("dataset", "evaluation") for key in ("root", "truth")),
     )
     assert not list(check_settings(same, config()))
     other = config("cam.power=1", "cam.scales=[0.5,1]", "dataset.sample=9")
