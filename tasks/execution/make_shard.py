@@ -41,13 +41,15 @@ def make_shard(job: ShardJob) -> ShardRecord:
         for row in _copied_rows(job):
             artifact.write(row)
             rows.add(row)
-        for row in _computed_rows(job):
-            artifact.write(row)
-            if stage.kind.per_photo:
-                rows.add(row)
-                parts.add(row)
-            if not isinstance(stage, JointStage):  # a joint stage counts its own steps
-                worker.counters.add(stage.name)
+        if job.photos or not stage.kind.per_photo:
+            for computed in stage.rows(job):
+                row = _values(job, computed)
+                artifact.write(row)
+                if stage.kind.per_photo:
+                    rows.add(row)
+                    parts.add(row)
+                if not isinstance(stage, JointStage):  # a joint stage counts its own steps
+                    worker.counters.add(stage.name)
         if stage.kind.per_photo:
             rows.check()
         made = cost(0 if plan.copied else plan.computed)
@@ -156,11 +158,6 @@ def _copied_rows(job: ShardJob) -> Iterator[dict[str, Any]]:
     for uri, image_ids in job.plan.copies.items():
         wanted = set(image_ids)
         yield from (row for row in job.store.read_rows(uri) if row["image_id"] in wanted)
-
-
-def _computed_rows(job: ShardJob) -> Iterator[dict[str, Any]]:
-    if job.photos or not job.stage.kind.per_photo:
-        yield from (_values(job, row) for row in job.stage.rows(job))
 
 
 def _values(job: ShardJob, row: Any) -> dict[str, Any]:
