@@ -52,7 +52,7 @@ def remount(place, options):
     subprocess.run(["mount", "-o", f"remount,{options}", str(place)], check=True)
 
 
-def test_a_full_disk_is_reported_and_the_run_resumes(clipes, clipes_here, long_run_arguments, uninterrupted_store):
+def test_a_full_disk_is_reported_and_the_run_resumes(clipes, long_run_arguments, uninterrupted_store):
     sizes = files_of(uninterrupted_store)
     needed = sum(sizes[path] for path in artifacts(uninterrupted_store))
     with mounted(clipes.folder / "small", "-t", "tmpfs", "-o", f"size={needed // 2}", "tmpfs") as store:
@@ -70,13 +70,13 @@ def test_a_full_disk_is_reported_and_the_run_resumes(clipes, clipes_here, long_r
         check_nothing_still_runs(clipes)
 
         remount(store, "size=100m")
-        check_resumed(clipes_here, long_run_arguments, str(store), uninterrupted_store)
+        check_resumed(clipes, long_run_arguments, str(store), uninterrupted_store)
 
 
-def test_a_read_only_store_is_reported_and_not_changed(clipes, clipes_here, long_run_arguments, uninterrupted_store):
+def test_a_read_only_store_is_reported_and_not_changed(clipes, long_run_arguments, uninterrupted_store):
     real = clipes.folder / "real"
     real.mkdir()
-    assert clipes_here(*long_run_arguments, "--store", str(real), "--until", "cams").returncode == 0
+    assert clipes(*long_run_arguments, "--store", str(real), "--until", "cams").returncode == 0
     before = files_of(str(real))
     with mounted(clipes.folder / "store", "--bind", str(real)) as store:
         remount(store, "bind,ro")
@@ -93,7 +93,7 @@ def test_a_read_only_store_is_reported_and_not_changed(clipes, clipes_here, long
         check_nothing_still_runs(clipes)
 
         remount(store, "bind,rw")
-        check_resumed(clipes_here, long_run_arguments, str(store), uninterrupted_store)
+        check_resumed(clipes, long_run_arguments, str(store), uninterrupted_store)
 
 
 @pytest.fixture
@@ -118,9 +118,7 @@ def test_a_run_survives_a_restart_of_its_s3_server(on_s3, s3, long_run_arguments
     check_nothing_still_runs(clipes)
 
 
-def test_a_run_fails_if_its_s3_server_stays_down_and_resumes_later(
-    on_s3, clipes_here, s3, long_run_arguments, uninterrupted_store
-):
+def test_a_run_fails_if_its_s3_server_stays_down_and_resumes_later(on_s3, s3, long_run_arguments, uninterrupted_store):
     clipes, store = on_s3
     impatient = replace(clipes, environment={**clipes.environment, "AWS_MAX_ATTEMPTS": "1"})
     process = start_and_wait_for_shard(impatient, (*long_run_arguments, "--set", "execution.retries=0"), store)
@@ -133,4 +131,4 @@ def test_a_run_fails_if_its_s3_server_stays_down_and_resumes_later(
     assert process.returncode == 1, done
     check_failure(done, f"{store}/", "Could not connect to the endpoint URL", "check the address, the netw", RESUME)
     check_nothing_still_runs(clipes)
-    check_resumed(clipes_here, long_run_arguments, store, uninterrupted_store)
+    check_resumed(clipes, long_run_arguments, store, uninterrupted_store)

@@ -41,7 +41,7 @@ def run_of(clipes, store, name):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_two_simultaneous_runs_share_the_work_and_break_nothing(clipes, clipes_here, configs):
+def test_two_simultaneous_runs_share_the_work_and_break_nothing(clipes, configs):
     names, demo = ("one", "two"), str(configs / "demo.yaml")
     work = (*WORK, "--set", f"dataset.root={clipes.folder / 'scenes'}")
     prepare_run(
@@ -60,7 +60,7 @@ def test_two_simultaneous_runs_share_the_work_and_break_nothing(clipes, clipes_h
         assert shards <= computed <= shards + MAX_COMPUTED_TWICE, stage
     assert not list((clipes.folder / "clipes-store").rglob(".*"))
 
-    done = clipes_here("run", demo, *work, "--store", "another", "--name", "alone")
+    done = clipes("run", demo, *work, "--store", "another", "--name", "alone", timeout=400)
     assert done.returncode == 0, done.stderr
     _, from_one_run = run_of(clipes, "another", "alone")
     assert from_one_run.keys() == artifacts.keys()
