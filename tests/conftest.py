@@ -2,10 +2,8 @@
 
 import os
 import signal
-import sqlite3
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -143,18 +141,11 @@ def server_environment(tmp_path_factory) -> Iterator[dict[str, str]]:
         server.start(timeout=180)
         try:
             assert server.port in listening_ports(server.server_process.pid), "another server uses the port"
-            copy_database(home / "prefect.db", home / "empty.db")
             yield {**ours, "PREFECT_API_URL": server.api_url}
         finally:
             for service in (APILogWorker, EventsWorker):
                 service.drain_all(timeout=10)  # unsent records would wait a minute for the stopped server
             server.stop()
-
-
-def copy_database(used: Path, to: Path) -> None:
-    """Copy the database of a server that has no runs yet; with the copy, another server starts seconds faster."""
-    with closing(sqlite3.connect(used)) as source, closing(sqlite3.connect(to)) as copy:
-        source.backup(copy)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Fixtures that call the clipes command as a user does, and the arguments for these calls."""
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +26,6 @@ def clipes(tmp_path, clipes_in) -> ClipesHere:
 
 
 @pytest.fixture
-def clipes_here(tmp_path, clipes_in) -> ClipesHere:
-    """Return the command inside this process, for files whose `clipes` is `clipes_process`: it saves them time."""
-    return clipes_in(tmp_path)
-
-
-@pytest.fixture
 def clipes_process(tmp_path, server_environment) -> ClipesProcess:
     """Return the command in a new folder, run as a separate process, which a test can kill."""
     return ClipesProcess(tmp_path, server_environment)
@@ -43,18 +36,6 @@ def without_weights(tmp_path, server_environment) -> ClipesProcess:
     """Return the command in a new folder, on a machine that has no downloaded weights and cannot download any."""
     hub = {"HF_HOME": str(tmp_path / "cache"), "HF_ENDPOINT": "http://127.0.0.1:9"}
     return ClipesProcess(tmp_path, server_environment | hub)
-
-
-@pytest.fixture
-def clipes_with_own_server(tmp_path, server_environment) -> ClipesProcess:
-    """Return the command as a separate process that starts a server; PREFECT_HOME marks the processes of both.
-
-    The server finds an empty database, because creating its tables takes seconds.
-    """
-    home = tmp_path / "prefect"
-    home.mkdir()
-    shutil.copy(Path(server_environment["PREFECT_HOME"]) / "empty.db", home / "prefect.db")
-    return ClipesProcess(tmp_path, {**server_environment, "PREFECT_API_URL": "", "PREFECT_HOME": str(home)})
 
 
 @dataclass(frozen=True)
@@ -131,9 +112,12 @@ def long_run_arguments(tmp_path_factory, configs, seeded_weights) -> tuple[str, 
 
 
 @pytest.fixture(scope="session")
-def uninterrupted_store(tmp_path_factory, clipes_in, long_run_arguments) -> str:
-    """Return the store of an uninterrupted run with `long_run_arguments`."""
+def uninterrupted_store(tmp_path_factory, server_environment, long_run_arguments) -> str:
+    """Return the store of an uninterrupted run with `long_run_arguments`.
+
+    Like the runs that are compared with it, it is a separate process: earlier tests in this process cannot change it.
+    """
     folder = tmp_path_factory.mktemp("uninterrupted")
-    done = clipes_in(folder)(*long_run_arguments, "--store", str(folder))
+    done = ClipesProcess(folder, server_environment)(*long_run_arguments, "--store", str(folder))
     assert done.returncode == 0, done.stderr
     return str(folder)

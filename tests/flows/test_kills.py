@@ -23,6 +23,13 @@ def clipes(clipes_process):
     return clipes_process
 
 
+@pytest.fixture
+def clipes_with_own_server(clipes):
+    """Return the command without PREFECT_API_URL, so that it starts a server; PREFECT_HOME marks its processes."""
+    home = clipes.folder / "prefect"
+    return type(clipes)(clipes.folder, {**clipes.environment, "PREFECT_API_URL": "", "PREFECT_HOME": str(home)})
+
+
 def states(home):
     """Return the states of the flow runs, oldest first, and of the task runs in Prefect's database."""
     with sqlite3.connect(f"file:{home / 'prefect.db'}?mode=ro", uri=True) as database:
@@ -58,7 +65,7 @@ CTRL_C = [(os.killpg, signal.SIGINT)]  # a terminal sends SIGINT to all processe
     ids=["ctrl-c", "ctrl-c repeated by the parent", "sigterm", "sigterm to all processes"],
 )
 def test_an_interrupted_run_reports_this_and_resumes(
-    clipes_with_own_server, clipes_here, store, long_run_arguments, uninterrupted_store, sent
+    clipes_with_own_server, store, long_run_arguments, uninterrupted_store, sent
 ):
     process = start_and_wait_for_shard(clipes_with_own_server, long_run_arguments, store)
     for send, number in sent:
@@ -74,14 +81,14 @@ def test_an_interrupted_run_reports_this_and_resumes(
     assert {shard["state"] for shard in shards} <= {"completed", "not_run"}
     reasons = {shard["reason"] for shard in shards if shard["state"] == "not_run"}
     assert "not run: the run was stopped" in reasons
-    check_records(clipes_with_own_server, "CRASHED")
+    check_resumed(clipes_with_own_server, long_run_arguments, store, uninterrupted_store)
+    check_records(clipes_with_own_server, "CRASHED", "COMPLETED")
     assert states(clipes_with_own_server.folder / "prefect")[1] <= {"COMPLETED", "CANCELLED"}  # so no shard is red
-    check_resumed(clipes_here, long_run_arguments, store, uninterrupted_store)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_ends_a_run_at_once(
-    clipes_with_own_server, clipes_here, store, long_run_arguments, uninterrupted_store, number
+    clipes_with_own_server, store, long_run_arguments, uninterrupted_store, number
 ):
     process = start_and_wait_for_shard(clipes_with_own_server, long_run_arguments, store)
     server = psutil.Process(server_pid(clipes_with_own_server))
@@ -95,7 +102,7 @@ def test_a_second_signal_ends_a_run_at_once(
     assert "clipes: ended at once; finished work is kept" in error
     assert "Traceback" not in error
     assert all_end_within(10, processes_of_home(clipes_with_own_server.folder / "prefect"))
-    check_resumed(clipes_here, long_run_arguments, store, uninterrupted_store)
+    check_resumed(clipes_with_own_server, long_run_arguments, store, uninterrupted_store)
 
 
 def test_a_killed_run_leaves_no_process_and_resumes(

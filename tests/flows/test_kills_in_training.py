@@ -59,6 +59,13 @@ def store(small, uninterrupted_curve):
     return folder
 
 
+@pytest.fixture
+def clipes_with_own_server(clipes):
+    """Return the command without PREFECT_API_URL, so that it starts a server; PREFECT_HOME marks its processes."""
+    home = clipes.folder / "prefect"
+    return type(clipes)(clipes.folder, {**clipes.environment, "PREFECT_API_URL": "", "PREFECT_HOME": str(home)})
+
+
 def start_and_wait_for_checkpoint(clipes, command, store):
     """Start a run, and return its process once the checkpoint of iteration 20 exists.
 
